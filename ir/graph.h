@@ -104,7 +104,7 @@ struct Graph {
 /* Creation. A subgraph shares the symbols of `parent`. */
 PARE_NODISCARD Status graph_new(Graph *parent, const char *name, Graph **out);
 void graph_free(Graph *g);
-/* Deep copy (constants share bytes; ids are kept). */
+/* Deep copy (constants share bytes; value ids are kept, node ids are renumbered in execution order). */
 PARE_NODISCARD Status graph_clone(const Graph *g, Graph **out);
 
 /* Values. `name` NULL or taken: a fresh unique name is made from it. */
