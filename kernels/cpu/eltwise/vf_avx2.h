@@ -94,4 +94,20 @@ static inline float vf_hsum(vf a) {
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
 
+enum { VB_N = 32 };
+typedef __m256i vb;
+static inline vb vb_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline vb vb_loadn(const uint8_t *p, size_t n) {
+    uint8_t b[VB_N] = {0};
+    memcpy(b, p, n);
+    return vb_load(b);
+}
+static inline void vb_store(uint8_t *p, vb v) { _mm256_storeu_si256((__m256i *)p, v); }
+static inline void vb_storen(uint8_t *p, vb v, size_t n) {
+    uint8_t b[VB_N];
+    vb_store(b, v);
+    memcpy(p, b, n);
+}
+static inline vb vb_max(vb a, vb b) { return _mm256_max_epu8(a, b); }
+
 #endif

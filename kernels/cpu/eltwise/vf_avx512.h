@@ -77,4 +77,12 @@ static inline float vf_hsum(vf a) {
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
 
+enum { VB_N = 64 };
+typedef __m512i vb;
+static inline vb vb_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
+static inline vb vb_loadn(const uint8_t *p, size_t n) { return _mm512_maskz_loadu_epi8((UINT64_C(1) << n) - 1, p); }
+static inline void vb_store(uint8_t *p, vb v) { _mm512_storeu_si512(p, v); }
+static inline void vb_storen(uint8_t *p, vb v, size_t n) { _mm512_mask_storeu_epi8(p, (UINT64_C(1) << n) - 1, v); }
+static inline vb vb_max(vb a, vb b) { return _mm512_max_epu8(a, b); }
+
 #endif

@@ -13,6 +13,7 @@
  *   vf_ldexp                 a * 2^n, n integral, -252 <= n <= 254, right for subnormal results
  *   vf_hsum                  halves folded onto halves: the order depends on VF_N only
  *   vi_load_u8, vi_store_u8  VF_N bytes widened / truncated (low bytes)
+ *   vb, VB_N                 a vector of VB_N bytes; vb_loadn reads 0 past n < VB_N
  * The rounding mode must be nearest even. */
 #ifndef PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
 #define PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
@@ -112,5 +113,24 @@ static inline vf vf_ldexp(vf a, vf n) {
     return a * s0 * s1;
 }
 static inline float vf_hsum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+
+enum { VB_N = 16 };
+typedef uint8_t vb __attribute__((vector_size(16)));
+static inline vb vb_load(const uint8_t *p) {
+    vb v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline vb vb_loadn(const uint8_t *p, size_t n) {
+    vb v = {0};
+    memcpy(&v, p, n);
+    return v;
+}
+static inline void vb_store(uint8_t *p, vb v) { memcpy(p, &v, sizeof v); }
+static inline void vb_storen(uint8_t *p, vb v, size_t n) { memcpy(p, &v, n); }
+static inline vb vb_max(vb a, vb b) {
+    const vb m = (vb)(a > b);
+    return (a & m) | (b & ~m);
+}
 
 #endif
