@@ -47,8 +47,8 @@ endif()
 
 # pare_test_properties(name source folder): folder, environment and labels common to all tests.
 function(pare_test_properties name source folder)
-    file(STRINGS "${source}" marks REGEX "^// ctest: ")
-    string(REGEX REPLACE "// ctest: *" "" marks "${marks}")
+    file(STRINGS "${source}" marks REGEX "^(//|/\\*) ctest: ")
+    string(REGEX REPLACE "(//|/\\*) ctest: |\\*/" "" marks "${marks}")
     separate_arguments(marks)
     if(folder MATCHES "^(backends|exec)$")
         list(APPEND marks tsan)
