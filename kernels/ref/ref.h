@@ -77,6 +77,12 @@ typedef struct RefMap {
     const void *param;
 } RefMap;
 PARE_NODISCARD Status ref_map(EvalCtx *c, const RefMap *m);
+/* The same into a tensor that has the broadcast shape; out_elem is not used. */
+void ref_map_into(const RefMap *m, Tensor *y);
+/* A tensor in scratch. */
+PARE_NODISCARD Status ref_scratch(EvalCtx *c, ElemType e, int rank, const int64_t *dims, Tensor *t);
+/* The element type that holds a class without loss. */
+ElemType ref_class_elem(RefClass cls);
 
 /* ---- movement, any element type but string ---- */
 
