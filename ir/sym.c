@@ -31,6 +31,18 @@ void symtab_free(SymTab *t) {
     mem_free(t);
 }
 
+bool symtab_copy(SymTab *to, const SymTab *from) {
+    Sym *syms = mem_zalloc((size_t)(from->n + 1) * sizeof *syms);
+    if (!syms) return false;
+    *to = (SymTab){.syms = syms, .cap = from->n + 1, .fresh = from->fresh};
+    for (int i = 0; i < from->n; i++) {
+        syms[i] = from->syms[i];
+        if (from->syms[i].name && !(syms[i].name = mem_strdup(from->syms[i].name))) return false;
+        to->n = i + 1;
+    }
+    return true;
+}
+
 static const Sym *sym_at(const SymTab *t, Dim d) {
     return DIM_IS_SYM(d) && SYM_FIRST - d < t->n ? &t->syms[SYM_FIRST - d] : NULL;
 }

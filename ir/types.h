@@ -54,6 +54,8 @@ int64_t type_count(const Type *t);
 typedef struct SymTab SymTab;
 SymTab *symtab_new(void);
 void symtab_free(SymTab *t);
+/* Makes `to` (empty) a copy with the same ids; false when memory is short. */
+bool symtab_copy(SymTab *to, const SymTab *from);
 /* The dim of a named symbol ("N"); made on first use. Returns INT64_MIN when memory is short. */
 Dim sym_named(SymTab *t, const char *name);
 /* A symbol nobody has used yet ("?3"): for sizes that depend on data. */
