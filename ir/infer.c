@@ -27,7 +27,9 @@ Status eval_error(const EvalCtx *c, StatusCode code, const char *fmt, ...) {
     return s;
 }
 
-const Tensor *infer_const(const InferCtx *c, int i) { return i < c->node->n_in ? graph_constant(c->g, c->node->in[i]) : NULL; }
+const Tensor *infer_const(const InferCtx *c, int i) {
+    return i < c->node->n_in ? graph_constant(c->g, c->node->in[i]) : NULL;
+}
 
 enum { MAX_KNOWN = 1024 }; /* elements: shape arithmetic is short; longer integer constants are data */
 
@@ -83,7 +85,8 @@ static Status broadcast_dim(InferCtx *c, Dim x, Dim y, int axis, Dim *out) {
         *out = x;
     else
         return infer_error(c, STATUS_INVALID,
-                           "the input shapes do not broadcast: axis %d has %" PRId64 " and %" PRId64 " elements", axis, x, y);
+                           "the input shapes do not broadcast: axis %d has %" PRId64 " and %" PRId64 " elements", axis,
+                           x, y);
     return NULL;
 }
 
@@ -165,8 +168,9 @@ static Status merge(const Graph *g, const Node *n, Value *v, const Type *found) 
     }
     if (clash) {
         char a[256], b[256];
-        return status_make(STATUS_INVALID, "%s '%s': output '%s' is declared as %s, but its inputs make it %s", n->op->name,
-                           n->name, v->name, describe(g, have, a, sizeof a), describe(g, found, b, sizeof b));
+        return status_make(STATUS_INVALID, "%s '%s': output '%s' is declared as %s, but its inputs make it %s",
+                           n->op->name, n->name, v->name, describe(g, have, a, sizeof a),
+                           describe(g, found, b, sizeof b));
     }
     *have = merged;
     return NULL;
@@ -175,10 +179,11 @@ static Status merge(const Graph *g, const Node *n, Value *v, const Type *found) 
 static Status check_counts(const Node *n) {
     const OpDef *op = n->op;
     if (n->n_in < op->min_in || n->n_in > op->max_in || n->n_out < op->min_out || n->n_out > op->max_out)
-        return status_make(STATUS_INVALID, "%s '%s': has %d inputs and %d outputs; %d to %d and %d to %d are allowed", op->name,
-                           n->name, n->n_in, n->n_out, op->min_in, op->max_in, op->min_out, op->max_out);
+        return status_make(STATUS_INVALID, "%s '%s': has %d inputs and %d outputs; %d to %d and %d to %d are allowed",
+                           op->name, n->name, n->n_in, n->n_out, op->min_in, op->max_in, op->min_out, op->max_out);
     for (int i = 0; i < op->min_in; i++)
-        if (n->in[i] == NO_ID) return status_make(STATUS_INVALID, "%s '%s': required input %d is absent", op->name, n->name, i);
+        if (n->in[i] == NO_ID)
+            return status_make(STATUS_INVALID, "%s '%s': required input %d is absent", op->name, n->name, i);
     return NULL;
 }
 
@@ -220,7 +225,8 @@ Status graph_infer(Graph *g) {
 
 Status infer_subgraph(InferCtx *c, Graph *sub, int n_in, const Type *const *in) {
     if ((uint32_t)n_in != sub->n_inputs)
-        return infer_error(c, STATUS_INVALID, "its subgraph '%s' takes %u inputs, but gets %d", sub->name, sub->n_inputs, n_in);
+        return infer_error(c, STATUS_INVALID, "its subgraph '%s' takes %u inputs, but gets %d", sub->name,
+                           sub->n_inputs, n_in);
     for (int i = 0; i < n_in; i++)
         if (in[i]) sub->values[sub->inputs[i]].type = *in[i];
     for (uint32_t i = 0; i < sub->n_captures; i++) {

@@ -27,7 +27,9 @@ const OpDef *op_find(const char *domain, const char *name) {
 }
 
 bool op_is(const Node *n, const char *name) { return !n->op->domain[0] && !strcmp(n->op->name, name); }
-bool op_is_pare(const Node *n, const char *name) { return !strcmp(n->op->domain, "pare") && !strcmp(n->op->name, name); }
+bool op_is_pare(const Node *n, const char *name) {
+    return !strcmp(n->op->domain, "pare") && !strcmp(n->op->name, name);
+}
 
 char op_attr_kind(const OpDef *op, const char *name, size_t *deflt_len, const char **deflt) {
     size_t len = strlen(name);
