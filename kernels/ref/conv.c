@@ -6,8 +6,8 @@
 /* ---- shape rules ---- */
 
 static Status check_bias(const InferCtx *c, int ib, Dim channels) {
-    const Type *b = ib >= 0 ? dense_in_type(c, ib) : NULL;
-    if (!b || b->kind != TYPE_TENSOR || b->rank < 0) return NULL;
+    if (ib < 0 || !infer_is_ranked(c, ib)) return NULL;
+    const Type *b = c->in[ib];
     if (b->rank != 1) return infer_error(c, STATUS_INVALID, "the bias must have rank 1, it has %d", b->rank);
     if (!DIM_IS_SYM(b->dims[0]) && !DIM_IS_SYM(channels) && b->dims[0] != channels)
         return infer_error(c, STATUS_INVALID, "the bias has %lld elements, there are %lld output channels",
@@ -34,15 +34,11 @@ static Status check_weight(const InferCtx *c, const Type *x, const Type *w, int6
 /* Common start: types and window. *x is NULL when the output's rank cannot be told. */
 static Status conv_window(InferCtx *c, int ix, int iw, bool transposed, const Type **x, const Type **w, int64_t *group,
                           Window *win) {
-    *x = dense_in_type(c, ix);
-    *w = dense_in_type(c, iw);
-    if (*w && ((*w)->kind != TYPE_TENSOR || (*w)->rank < 0)) *w = NULL;
+    *x = infer_is_ranked(c, ix) ? c->in[ix] : NULL;
+    *w = infer_is_ranked(c, iw) ? c->in[iw] : NULL;
     *group = attr_int(c->node, "group");
     if (*group < 1 || *group > INT32_MAX) return infer_error(c, STATUS_INVALID, "group must be positive");
-    if (!*x || (*x)->kind != TYPE_TENSOR || (*x)->rank < 0) {
-        *x = NULL;
-        return NULL;
-    }
+    if (!*x) return NULL;
     if ((*x)->rank < 3 || (*x)->rank > 2 + MAX_SPATIAL)
         return infer_error(c, (*x)->rank < 3 ? STATUS_INVALID : STATUS_UNSUPPORTED,
                            "the input must have rank 3 to %d, it has %d", 2 + MAX_SPATIAL, (*x)->rank);
@@ -154,12 +150,18 @@ static Status check_bias_size(const EvalCtx *c, const ConvShape *s, const Tensor
                       (long long)tensor_count(bias), (long long)s->o);
 }
 
-/* Final step: output dims are known; everything goes to three axes. */
-static void shape_finish(ConvShape *s, const Tensor *x) {
+/* Final step: output dims are known; everything goes to three axes. Padding comes from the file, so the output may be
+ * far larger than the inputs. */
+static Status shape_finish(const EvalCtx *c, ConvShape *s, const Tensor *x) {
     int n = s->w.n;
+    int64_t count = s->o;
+    bool fits = !__builtin_mul_overflow(count, s->n, &count);
+    for (int i = 0; i < n && fits; i++) fits = !__builtin_mul_overflow(count, s->out[i], &count);
+    if (!fits) return eval_error(c, STATUS_INVALID, "the output is too large");
     memcpy(s->in, x->dims + 2, (size_t)n * sizeof *s->in);
     memcpy(s->dims + 2, s->out, (size_t)n * sizeof *s->out);
     window_to_3d(&s->w, s->in, s->out);
+    return NULL;
 }
 
 Status conv_shape(const EvalCtx *c, const Tensor *x, const Tensor *w, const Tensor *bias, ConvShape *s) {
@@ -167,8 +169,7 @@ Status conv_shape(const EvalCtx *c, const Tensor *x, const Tensor *w, const Tens
     TRY(check_bias_size(c, s, bias));
     const char *bad = window_resolve(&s->w, x->dims + 2, s->out);
     if (bad) return eval_error(c, STATUS_INVALID, "%s", bad);
-    shape_finish(s, x);
-    return NULL;
+    return shape_finish(c, s, x);
 }
 
 /* A 1x1 convolution treats all positions alike: short rows are joined into one long row. */
@@ -301,15 +302,13 @@ Status eval_conv_transpose(EvalCtx *c) {
     TRY(check_bias_size(c, &s, bt));
     const char *bad = transposed_sizes(c->node, xt->dims + 2, &s);
     if (bad) return eval_error(c, STATUS_INVALID, "%s", bad);
-    shape_finish(&s, xt);
+    TRY(shape_finish(c, &s, xt));
     TRY(dense_read(c, xt, &x));
     TRY(dense_read(c, wt, &w));
     if (bt) TRY(dense_read(c, bt, &b));
     int64_t plane_in = ref_product(s.in, 0, 3), plane_out = ref_product(s.out, 0, 3), taps = ref_product(s.w.kernel, 0, 3);
     int64_t cg = s.c / s.group, og = s.o / s.group;
-    int64_t count;
-    if (__builtin_mul_overflow(s.n * s.o, plane_out, &count)) return eval_error(c, STATUS_INVALID, "the output is too large");
-    TRY(dense_f64(c, count, &y));
+    TRY(dense_f64(c, s.n * s.o * plane_out, &y));
     for (int64_t no = 0; no < s.n * s.o; no++) {
         double *plane = y + no * plane_out;
         for (int64_t p = 0; b && p < plane_out; p++) plane[p] = b[no % s.o];
