@@ -14,6 +14,11 @@ RefClass ref_class(ElemType e) {
     return CLASS_NONE;
 }
 
+ElemType ref_class_elem(RefClass cls) {
+    static const ElemType elems[] = {ELEM_UNDEFINED, ELEM_F32, ELEM_F64, ELEM_I64, ELEM_U64, ELEM_BOOL};
+    return elems[cls];
+}
+
 static int64_t f64_to_i64(double v) {
     if (v != v) return 0;
     if (v >= 0x1p63) return INT64_MAX;
@@ -241,6 +246,15 @@ Status ref_output(EvalCtx *c, int i, ElemType e, int rank, const int64_t *dims, 
     return tensor_view(view, e, rank, dims, data);
 }
 
+Status ref_scratch(EvalCtx *c, ElemType e, int rank, const int64_t *dims, Tensor *t) {
+    size_t bytes;
+    void *data;
+    if (!elem_bytes(e, ref_product(dims, 0, rank), &bytes))
+        return eval_error(c, STATUS_INVALID, "a tensor is too large");
+    TRY_ALLOC(data = arena_alloc(c->scratch, bytes));
+    return tensor_view(t, e, rank, dims, data);
+}
+
 /* ---- indexing ---- */
 
 int64_t ref_product(const int64_t *dims, int from, int to) {
@@ -331,28 +345,32 @@ static void map_row(const RefMap *m, Tensor *y, const int64_t *from, const int64
     }
 }
 
-Status ref_map(EvalCtx *c, const RefMap *m) {
-    int rank;
+void ref_map_into(const RefMap *m, Tensor *y) {
     int64_t dims[MAX_RANK], strides[REF_MAX_MAP][MAX_RANK], idx[MAX_RANK] = {0}, from[REF_MAX_MAP], step[REF_MAX_MAP];
-    Tensor y;
-    if (m->in_class == CLASS_NONE || m->out_class == CLASS_NONE) return ref_numeric_only(c);
-    TRY(ref_broadcast(c, m->n_in, m->in, &rank, dims));
-    TRY(ref_output(c, 0, m->out_elem, rank, dims, &y));
-    int64_t total = ref_product(dims, 0, rank);
-    if (total == 0) return NULL;
-    for (int k = 0; k < m->n_in; k++) ref_broadcast_strides(m->in[k], rank, dims, strides[k]);
-    rank = merge_dims(rank, dims, m->n_in, strides);
+    if (tensor_count(y) == 0) return;
+    for (int d = 0; d < y->rank; d++) dims[d] = y->dims[d];
+    for (int k = 0; k < m->n_in; k++) ref_broadcast_strides(m->in[k], y->rank, dims, strides[k]);
+    int rank = merge_dims(y->rank, dims, m->n_in, strides), outer = rank ? rank - 1 : 0;
     int64_t inner = rank ? dims[rank - 1] : 1, at = 0;
-    int outer = rank ? rank - 1 : 0;
     do {
         for (int k = 0; k < m->n_in; k++) {
             from[k] = 0;
             step[k] = rank ? strides[k][rank - 1] : 0;
             for (int d = 0; d < outer; d++) from[k] += idx[d] * strides[k][d];
         }
-        map_row(m, &y, from, step, at, inner);
+        map_row(m, y, from, step, at, inner);
         at += inner;
     } while (ref_next(outer, dims, idx));
+}
+
+Status ref_map(EvalCtx *c, const RefMap *m) {
+    int rank;
+    int64_t dims[MAX_RANK];
+    Tensor y;
+    TRY(ref_numeric_only(c));
+    TRY(ref_broadcast(c, m->n_in, m->in, &rank, dims));
+    TRY(ref_output(c, 0, m->out_elem, rank, dims, &y));
+    ref_map_into(m, &y);
     return NULL;
 }
 
