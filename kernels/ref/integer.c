@@ -40,14 +40,14 @@ static Status out_elem(const InferCtx *c, ElemType *e) {
 }
 
 Status infer_q_conv(InferCtx *c) {
-    ElemType e;
+    ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
     TRY(out_elem(c, &e));
     return conv_infer(c, 0, 1, 2, e);
 }
 
 Status infer_q_matmul(InferCtx *c) {
-    ElemType e;
+    ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
     TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
@@ -55,7 +55,7 @@ Status infer_q_matmul(InferCtx *c) {
 }
 
 Status infer_q_binary(InferCtx *c) {
-    ElemType e;
+    ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
     TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
@@ -68,14 +68,14 @@ Status infer_q_lut(InferCtx *c) {
 }
 
 Status infer_q_average_pool(InferCtx *c) {
-    ElemType e;
+    ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
     TRY(out_elem(c, &e));
     return pool_infer(c, e, ELEM_UNDEFINED);
 }
 
 Status infer_q_global_average_pool(InferCtx *c) {
-    ElemType e;
+    ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
     TRY(out_elem(c, &e));
     return pool_infer_global(c, e);
@@ -122,7 +122,7 @@ static Status multipliers(const EvalCtx *c, int i, int64_t n, float **m) {
 Status eval_q_conv(EvalCtx *c) {
     const Tensor *bias = c->in[2];
     ConvShape s;
-    OutCode code;
+    OutCode code = {0};
     float *m;
     double *x, *w, *b, *y;
     TRY(out_code(c, &code));
@@ -142,7 +142,7 @@ Status eval_q_matmul(EvalCtx *c) {
     const Tensor *at = c->in[0], *bt = c->in[1], *bias = c->in[2];
     bool trans_b = attr_int(c->node, "trans_b") != 0 && bt->rank > 1;
     MatMulShape s;
-    OutCode code;
+    OutCode code = {0};
     float *m;
     double *a, *b, *y, *add = NULL;
     TRY(out_code(c, &code));
@@ -217,7 +217,7 @@ Status eval_q_lut(EvalCtx *c) {
 
 Status eval_q_average_pool(EvalCtx *c) {
     Pool p;
-    OutCode code;
+    OutCode code = {0};
     double *y;
     TRY(out_code(c, &code));
     TRY(pool_sums(c, (double)attr_int(c->node, "x_zero_point"), &p, &y));
@@ -229,7 +229,7 @@ Status eval_q_average_pool(EvalCtx *c) {
 
 Status eval_q_global_average_pool(EvalCtx *c) {
     const Tensor *t = c->in[0];
-    OutCode code;
+    OutCode code = {0};
     double *x, *y;
     TRY(out_code(c, &code));
     if (t->rank < 2) return eval_error(c, STATUS_INVALID, "the input must have rank 2 or more, it has %d", t->rank);

@@ -217,7 +217,7 @@ static Status out_code(const EvalCtx *c, int iy_scale, OutCode *o) {
 
 Status eval_qlinear_conv(EvalCtx *c) {
     ConvShape s;
-    OutCode code;
+    OutCode code = {0};
     double *y, *ws, xs;
     TRY(out_code(c, 6, &code));
     TRY(conv_sums(c, 3, 2, 5, dense_in(c, 8), &s, &y));
@@ -278,7 +278,7 @@ Status eval_matmul_integer(EvalCtx *c) {
 
 Status eval_qlinear_matmul(EvalCtx *c) {
     MatMulShape s;
-    OutCode code;
+    OutCode code = {0};
     double *y, *as, *bs;
     int64_t a_step, b_step, idx[MAX_RANK] = {0};
     TRY(out_code(c, 6, &code));

@@ -37,13 +37,13 @@ static Status pass_known(InferCtx *c, const bool *reduced) {
         int64_t start;
     } folds[] = {{"ReduceProd", SYM_MUL, 1}, {"ReduceSum", SYM_ADD, 0}, {"ReduceMax", SYM_MAX, 0}, {"ReduceMin", SYM_MIN, 0}};
     int n;
-    const Dim *v = c->in[0]->rank == 1 && reduced[0] ? known_input(c, 0, &n) : NULL;
+    const Dim *v = c->in[0]->rank == 1 && reduced[0] ? infer_known(c, 0, &n) : NULL;
     for (size_t k = 0; v && k < sizeof folds / sizeof *folds; k++) {
         if (!op_is(c->node, folds[k].name)) continue;
         bool pick = folds[k].op == SYM_MAX || folds[k].op == SYM_MIN;
         if (pick && n == 0) return NULL;
-        Dim r = pick ? v[0] : known_num(folds[k].start);
-        for (int i = pick; i < n; i++) r = known_op(c, folds[k].op, r, v[i]);
+        Dim r = pick ? v[0] : folds[k].start;
+        for (int i = pick; i < n; i++) r = infer_dim_op(c, folds[k].op, r, v[i]);
         return infer_set_known(c, 0, &r, 1);
     }
     return NULL;
