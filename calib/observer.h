@@ -2,7 +2,7 @@
  *
  * The histogram has OBSERVER_BINS bins on each side of zero over [0, 2^exponent). When a value does not fit, the range
  * doubles and neighbours are added together, which is exact: the result depends only on the values, not on their order
- * or on how threads shared them. Means are sums in fixed point (128 bits, unit 2^-60) for the same reason.
+ * or on how threads shared them. Means are sums in fixed point (128 bits, unit 2^-56) for the same reason.
  * Thread-safety: an observer belongs to one thread; merge afterwards. */
 #ifndef PARE_CALIB_OBSERVER_H
 #define PARE_CALIB_OBSERVER_H
@@ -12,9 +12,9 @@
 
 enum { OBSERVER_BINS = 4096 }; /* on each side; at least half of them are used on the side of the largest magnitude */
 
-/* An exact sum of doubles that are multiples of 2^-60 (others are rounded to it once), clamped at +-2^66. */
+/* A sum that does not depend on the order: each double is rounded once to a multiple of 2^-56 and clamped to +-2^54. */
 typedef __int128 FixedSum;
-FixedSum fixed_from(double v);
+FixedSum fixed_from(double v); /* NaN gives 0 */
 double fixed_to_double(FixedSum s);
 
 typedef struct ObserverChannel {
@@ -35,6 +35,7 @@ typedef struct Observer {
     int64_t channels;    /* 0 = no per-channel statistics */
     int64_t per_channel; /* elements seen of each channel */
     ObserverChannel *channel;
+    double *scratch; /* one call's sums by channel */
 } Observer;
 
 /* `channels` per-channel statistics (0: none). */
