@@ -1,6 +1,6 @@
 /* The graph: the only in-memory form of a model between passes.
  *
- * Nodes and values live in arrays and are addressed by 32-bit ids, which stay valid until graph_compact. Links between
+ * Nodes and values live in arrays and are addressed by 32-bit ids that stay valid for the graph's life. Links between
  * producers and consumers are kept by the editing functions; nobody patches them by hand. All strings and arrays are
  * owned by the graph's arena; tensors by the graph.
  * Thread-safety: a graph that nobody edits may be read from any thread. */

@@ -31,8 +31,20 @@ void symtab_free(SymTab *t) {
     mem_free(t);
 }
 
+bool symtab_copy(SymTab *to, const SymTab *from) {
+    Sym *syms = mem_zalloc((size_t)(from->n + 1) * sizeof *syms);
+    if (!syms) return false;
+    *to = (SymTab){.syms = syms, .cap = from->n + 1, .fresh = from->fresh};
+    for (int i = 0; i < from->n; i++) {
+        syms[i] = from->syms[i];
+        if (from->syms[i].name && !(syms[i].name = mem_strdup(from->syms[i].name))) return false;
+        to->n = i + 1;
+    }
+    return true;
+}
+
 static const Sym *sym_at(const SymTab *t, Dim d) {
-    return DIM_IS_SYM(d) && -1 - d < t->n ? &t->syms[-1 - d] : NULL;
+    return DIM_IS_SYM(d) && SYM_FIRST - d < t->n ? &t->syms[SYM_FIRST - d] : NULL;
 }
 
 static Dim add(SymTab *t, Sym s) {
@@ -43,13 +55,13 @@ static Dim add(SymTab *t, Sym s) {
         t->syms = p;
         t->cap = cap;
     }
-    t->syms[t->n++] = s;
-    return -(Dim)t->n;
+    t->syms[t->n] = s;
+    return SYM_FIRST - t->n++;
 }
 
 Dim sym_named(SymTab *t, const char *name) {
     for (int i = 0; i < t->n; i++)
-        if (t->syms[i].name && !strcmp(t->syms[i].name, name)) return -1 - (Dim)i;
+        if (t->syms[i].name && !strcmp(t->syms[i].name, name)) return SYM_FIRST - i;
     char *copy = mem_strdup(name);
     Dim d = copy ? add(t, (Sym){.name = copy}) : INT64_MIN;
     if (d == INT64_MIN) mem_free(copy);
@@ -118,7 +130,7 @@ static bool cancel_symbols(SymTab *t, SymOp op, Dim a, Dim b, Dim *out) {
 Dim sym_op(SymTab *t, SymOp op, Dim a, Dim b) {
     if (a == INT64_MIN || b == INT64_MIN) return INT64_MIN;
     int64_t r;
-    if (!DIM_IS_SYM(a) && !DIM_IS_SYM(b)) return fold(op, a, b, &r) && r >= 0 ? r : sym_fresh(t);
+    if (!DIM_IS_SYM(a) && !DIM_IS_SYM(b)) return fold(op, a, b, &r) && !DIM_IS_SYM(r) ? r : sym_fresh(t);
     bool commutes = op == SYM_ADD || op == SYM_MUL || op == SYM_MAX || op == SYM_MIN;
     if (commutes && (!DIM_IS_SYM(a) || (DIM_IS_SYM(b) && a < b))) { /* symbols first, older symbols before newer ones */
         Dim swap = a;
@@ -137,18 +149,23 @@ Dim sym_op(SymTab *t, SymOp op, Dim a, Dim b) {
     if (cancel(t, op, a, b, &out) || cancel_symbols(t, op, a, b, &out)) return out;
     for (int i = 0; i < t->n; i++) {
         const Sym *s = &t->syms[i];
-        if (!s->name && s->op == op && s->a == a && s->b == b) return -1 - (Dim)i;
+        if (!s->name && s->op == op && s->a == a && s->b == b) return SYM_FIRST - i;
     }
     return add(t, (Sym){.op = op, .a = a, .b = b});
 }
 
-int64_t sym_eval(const SymTab *t, Dim d, int64_t (*bind)(void *, const char *), void *ctx) {
-    if (!DIM_IS_SYM(d)) return d;
+static bool eval(const SymTab *t, Dim d, int64_t (*bind)(void *, const char *), void *ctx, int64_t *r) {
+    if (!DIM_IS_SYM(d)) return *r = d, true;
     const Sym *s = sym_at(t, d);
-    if (!s) return -1;
-    if (s->name) return bind ? bind(ctx, s->name) : -1;
-    int64_t a = sym_eval(t, s->a, bind, ctx), b = sym_eval(t, s->b, bind, ctx), r;
-    return a >= 0 && b >= 0 && fold(s->op, a, b, &r) && r >= 0 ? r : -1;
+    if (!s) return false;
+    if (s->name) return bind && (*r = bind(ctx, s->name)) >= 0;
+    int64_t a, b;
+    return eval(t, s->a, bind, ctx, &a) && eval(t, s->b, bind, ctx, &b) && fold(s->op, a, b, r);
+}
+
+int64_t sym_eval(const SymTab *t, Dim d, int64_t (*bind)(void *, const char *), void *ctx) {
+    int64_t r;
+    return eval(t, d, bind, ctx, &r) && r >= 0 ? r : -1;
 }
 
 Dim sym_substitute(SymTab *t, Dim d, int64_t (*bind)(void *, const char *), void *ctx) {
@@ -200,12 +217,12 @@ static bool parse_op(const char **s, SymOp *op) {
 static bool parse(SymTab *t, const char *s, const char **end, Dim *out, int depth) {
     s = skip_blanks(s);
     if (depth > 64) return false;
-    if (isdigit((unsigned char)*s)) {
+    if (isdigit((unsigned char)*s) || (*s == '-' && isdigit((unsigned char)s[1]))) {
         char *stop;
         long long v = strtoll(s, &stop, 10);
         *out = v;
         *end = stop;
-        return v >= 0 && v < INT64_MAX;
+        return !DIM_IS_SYM(v) && v < INT64_MAX;
     }
     if (*s == '(') {
         Dim a, b;

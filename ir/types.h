@@ -25,9 +25,11 @@ bool elem_is_signed(ElemType e); /* signed integers and floats */
 /* Bytes of n packed elements (sub-byte types: two or four to a byte, low bits first); false on overflow or string. */
 bool elem_bytes(ElemType e, int64_t n, size_t *bytes);
 
-/* A dimension: >= 0 is a number; < 0 names the symbol or symbolic expression -1-d of the graph's SymTab. */
+/* A dimension, or an element of shape-valued content (Value.known, where -1 and other small negative numbers occur):
+ * a number, or, from SYM_FIRST downwards, a symbol or symbolic expression of the graph's SymTab. */
 typedef int64_t Dim;
-#define DIM_IS_SYM(d) ((d) < 0)
+#define SYM_FIRST     (-((int64_t)1 << 48))
+#define DIM_IS_SYM(d) ((d) <= SYM_FIRST)
 enum { MAX_RANK = 8 };
 
 typedef enum TypeKind { TYPE_UNKNOWN, TYPE_TENSOR, TYPE_SEQUENCE, TYPE_OPTIONAL } TypeKind;
@@ -52,12 +54,15 @@ int64_t type_count(const Type *t);
 typedef struct SymTab SymTab;
 SymTab *symtab_new(void);
 void symtab_free(SymTab *t);
+/* Makes `to` (empty) a copy with the same ids; false when memory is short. */
+bool symtab_copy(SymTab *to, const SymTab *from);
 /* The dim of a named symbol ("N"); made on first use. Returns INT64_MIN when memory is short. */
 Dim sym_named(SymTab *t, const char *name);
 /* A symbol nobody has used yet ("?3"): for sizes that depend on data. */
 Dim sym_fresh(SymTab *t);
 typedef enum SymOp { SYM_ADD, SYM_SUB, SYM_MUL, SYM_FLOORDIV, SYM_CEILDIV, SYM_MOD, SYM_MAX, SYM_MIN } SymOp;
-/* a op b with simplification (x+0, x*1, (x*4)/4, x-x …); numbers are folded. Division by 0 gives a fresh symbol. */
+/* a op b with simplification (x+0, x*1, (x*4)/4, x-x …); numbers are folded (the result
+ * may be negative). Division by 0 gives a fresh symbol. */
 Dim sym_op(SymTab *t, SymOp op, Dim a, Dim b);
 /* The value of d under `bind(ctx, name)` (>= 0, or -1 for unbound); returns -1 when it does not become a number. */
 int64_t sym_eval(const SymTab *t, Dim d, int64_t (*bind)(void *ctx, const char *name), void *ctx);
