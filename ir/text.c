@@ -12,8 +12,8 @@
  *     output %y
  *   }
  *
- * '_' is an absent input. Names with other characters than letters, digits and _./:-+ are quoted: %"odd name", with \xNN
- * for bytes. Types: elem[dims], elem[...] of unknown rank, seq(T), opt(T), ? unknown. '#' starts a comment. */
+ * '_' is an absent input. Names with other characters than letters, digits and _./:-+ are quoted: %"odd name", with
+ * \xNN for bytes. Types: elem[dims], elem[...] of unknown rank, seq(T), opt(T), ? unknown. '#' starts a comment. */
 #include "ir/text.h"
 
 #include <inttypes.h>
@@ -30,9 +30,12 @@ static void print_quoted(Buf *b, const char *s, size_t n) {
     buf_puts(b, "\"");
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') buf_printf(b, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f) buf_printf(b, "\\x%02x", c);
-        else buf_append(b, &c, 1);
+        if (c == '"' || c == '\\')
+            buf_printf(b, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            buf_printf(b, "\\x%02x", c);
+        else
+            buf_append(b, &c, 1);
     }
     buf_puts(b, "\"");
 }
@@ -42,15 +45,19 @@ static void print_value_name(Buf *b, const char *s) {
     bool bare = n > 0;
     for (size_t i = 0; i < n; i++) bare = bare && text_is_name_char(s[i]);
     buf_puts(b, "%");
-    if (bare) buf_puts(b, s);
-    else print_quoted(b, s, n);
+    if (bare)
+        buf_puts(b, s);
+    else
+        print_quoted(b, s, n);
 }
 
 static void print_type(Buf *b, const SymTab *syms, const Type *t) {
     if (t->kind == TYPE_SEQUENCE || t->kind == TYPE_OPTIONAL) {
         buf_puts(b, t->kind == TYPE_SEQUENCE ? "seq(" : "opt(");
-        if (t->inner) print_type(b, syms, t->inner);
-        else buf_puts(b, "?");
+        if (t->inner)
+            print_type(b, syms, t->inner);
+        else
+            buf_puts(b, "?");
         buf_puts(b, ")");
         return;
     }
@@ -92,9 +99,12 @@ static void format_float(char *s, size_t cap, double v, bool is_double) {
 
 void text_print_element(Buf *b, const Tensor *t, int64_t i) {
     char s[64];
-    if (t->elem == ELEM_U64) snprintf(s, sizeof s, "%" PRIu64, (uint64_t)tensor_get_i64(t, i));
-    else if (!elem_is_float(t->elem)) snprintf(s, sizeof s, "%" PRId64, tensor_get_i64(t, i));
-    else format_float(s, sizeof s, tensor_get_f64(t, i), t->elem == ELEM_F64);
+    if (t->elem == ELEM_U64)
+        snprintf(s, sizeof s, "%" PRIu64, (uint64_t)tensor_get_i64(t, i));
+    else if (!elem_is_float(t->elem))
+        snprintf(s, sizeof s, "%" PRId64, tensor_get_i64(t, i));
+    else
+        format_float(s, sizeof s, tensor_get_f64(t, i), t->elem == ELEM_F64);
     buf_puts(b, s);
 }
 
@@ -132,8 +142,10 @@ static void print_inline(Buf *b, const Tensor *t, int64_t n) {
         buf_free(&list);
         return;
     }
-    if (n && !text_is_exact(list.data, t, n)) print_hex(b, t->data, t->bytes);
-    else buf_printf(b, "{%s}", n ? list.data : "");
+    if (n && !text_is_exact(list.data, t, n))
+        print_hex(b, t->data, t->bytes);
+    else
+        buf_printf(b, "{%s}", n ? list.data : "");
     buf_free(&list);
 }
 
@@ -190,9 +202,12 @@ static void print_list(Buf *b, const Attr *a) {
     buf_puts(b, "[");
     for (int64_t i = 0; i < a->n; i++) {
         if (i) buf_puts(b, ", ");
-        if (a->kind == ATTR_INTS) buf_printf(b, "%" PRId64, a->ints[i]);
-        else if (a->kind == ATTR_FLOATS) print_float(b, a->floats[i]);
-        else print_quoted(b, a->strings[i], strlen(a->strings[i]));
+        if (a->kind == ATTR_INTS)
+            buf_printf(b, "%" PRId64, a->ints[i]);
+        else if (a->kind == ATTR_FLOATS)
+            print_float(b, a->floats[i]);
+        else
+            print_quoted(b, a->strings[i], strlen(a->strings[i]));
     }
     buf_puts(b, "]");
 }
@@ -201,12 +216,20 @@ static Status print_attr(Printer *p, const Graph *g, const Attr *a, int indent) 
     Buf *b = p->out;
     buf_printf(b, "%s=", a->name);
     switch (a->kind) {
-    case ATTR_INT: buf_printf(b, "%" PRId64, a->i); break;
-    case ATTR_FLOAT: print_float(b, a->f); break;
-    case ATTR_STRING: print_quoted(b, a->s, (size_t)a->n); break;
+    case ATTR_INT:
+        buf_printf(b, "%" PRId64, a->i);
+        break;
+    case ATTR_FLOAT:
+        print_float(b, a->f);
+        break;
+    case ATTR_STRING:
+        print_quoted(b, a->s, (size_t)a->n);
+        break;
     case ATTR_INTS:
     case ATTR_FLOATS:
-    case ATTR_STRINGS: print_list(b, a); break;
+    case ATTR_STRINGS:
+        print_list(b, a);
+        break;
     case ATTR_TENSOR: {
         Type t = tensor_type(a->t);
         buf_puts(b, "tensor ");
@@ -214,7 +237,8 @@ static Status print_attr(Printer *p, const Graph *g, const Attr *a, int indent) 
         buf_puts(b, " = ");
         return print_tensor(p, a->t);
     }
-    case ATTR_GRAPH: return print_graph(p, a->g, indent + 1);
+    case ATTR_GRAPH:
+        return print_graph(p, a->g, indent + 1);
     case ATTR_TYPE:
         buf_puts(b, "type ");
         print_type(b, g->syms, a->type);
@@ -235,8 +259,10 @@ static void print_operands(Printer *p, const Graph *g, const ValueId *v, uint32_
     buf_puts(p->out, "(");
     for (uint32_t i = 0; i < n; i++) {
         if (i) buf_puts(p->out, ", ");
-        if (v[i] == NO_ID) buf_puts(p->out, "_");
-        else print_value_name(p->out, g->values[v[i]].name);
+        if (v[i] == NO_ID)
+            buf_puts(p->out, "_");
+        else
+            print_value_name(p->out, g->values[v[i]].name);
     }
     buf_puts(p->out, ")");
 }
@@ -261,7 +287,8 @@ static Status print_node(Printer *p, const Graph *g, const Node *n, int indent) 
     if (n->n_attrs) buf_puts(b, " {");
     for (uint32_t i = 0; i < n->n_attrs; i++) {
         if (i) buf_puts(b, ", ");
-        TRY(status_context(print_attr(p, g, &n->attrs[i], indent), "node '%s', attribute %s", n->name, n->attrs[i].name));
+        TRY(status_context(print_attr(p, g, &n->attrs[i], indent), "node '%s', attribute %s", n->name,
+                           n->attrs[i].name));
     }
     buf_puts(b, n->n_attrs ? "}\n" : "\n");
     return NULL;

@@ -1,5 +1,5 @@
-/* The parser of the IR's text form (grammar: ir/text.c). Any bytes give a graph or an error with line and column: nesting,
- * operand counts and the memory that a short text may ask for are bounded. */
+/* The parser of the IR's text form (grammar: ir/text.c). Any bytes give a graph or an error with line and column:
+ * nesting, operand counts and the memory that a short text may ask for are bounded. */
 #include "ir/text.h"
 
 #include <errno.h>
@@ -50,9 +50,7 @@ static bool accept(Parser *p, const char *token) {
     return true;
 }
 
-static Status expect(Parser *p, const char *token) {
-    return accept(p, token) ? NULL : fail(p, "expected '%s'", token);
-}
+static Status expect(Parser *p, const char *token) { return accept(p, token) ? NULL : fail(p, "expected '%s'", token); }
 
 static Status parse_word(Parser *p, const char *what, const char **word) {
     skip(p);
@@ -179,7 +177,9 @@ static Status parse_type(Parser *p, Graph *g, Type *t) {
     do {
         if (t->rank == MAX_RANK) return fail(p, "a tensor has at most %d dimensions", MAX_RANK);
         skip(p);
-        if (!sym_parse(g->syms, p->s, &p->s, &t->dims[t->rank++])) return fail(p, "expected a dimension");
+        Dim d;
+        if (!sym_parse(g->syms, p->s, &p->s, &d) || (d < 0 && !DIM_IS_SYM(d))) return fail(p, "expected a dimension");
+        t->dims[t->rank++] = d;
     } while (accept(p, ","));
     return expect(p, "]");
 }
@@ -187,10 +187,14 @@ static Status parse_type(Parser *p, Graph *g, Type *t) {
 bool text_parse_element(Tensor *t, int64_t i, const char *s, const char **end) {
     char *stop;
     errno = 0;
-    if (t->elem == ELEM_U64) tensor_set_i64(t, i, (int64_t)strtoull(s, &stop, 10));
-    else if (!elem_is_float(t->elem)) tensor_set_i64(t, i, strtoll(s, &stop, 10));
-    else if (t->elem == ELEM_F64) tensor_set_f64(t, i, strtod(s, &stop));
-    else tensor_set_f64(t, i, (double)strtof(s, &stop)); /* once to float32: what the printer checked against */
+    if (t->elem == ELEM_U64)
+        tensor_set_i64(t, i, (int64_t)strtoull(s, &stop, 10));
+    else if (!elem_is_float(t->elem))
+        tensor_set_i64(t, i, strtoll(s, &stop, 10));
+    else if (t->elem == ELEM_F64)
+        tensor_set_f64(t, i, strtod(s, &stop));
+    else
+        tensor_set_f64(t, i, (double)strtof(s, &stop)); /* once to float32: what the printer checked against */
     *end = stop;
     return stop != s && (elem_is_float(t->elem) || !errno);
 }
@@ -243,8 +247,10 @@ static Status parse_reference(Parser *p, Tensor *t, ElemType e, size_t bytes) {
     Blob *b = blob_slice(p->weights, offset, len);
     TRY_ALLOC(b);
     Status st = tensor_view(t, e, t->rank, t->dims, b->data);
-    if (st) blob_unref(b);
-    else t->blob = b;
+    if (st)
+        blob_unref(b);
+    else
+        t->blob = b;
     return st;
 }
 
@@ -259,7 +265,8 @@ static Status parse_content(Parser *p, const Type *type, Tensor *t) {
     memcpy(t->dims, type->dims, sizeof t->dims);
     if (accept(p, "@")) return parse_reference(p, t, e, bytes);
     if (accept(p, "splat")) return parse_splat(p, t, e, n);
-    if ((uint64_t)n > (uint64_t)(p->end - p->s)) return fail(p, "this constant has fewer than its %" PRId64 " elements", n);
+    if ((uint64_t)n > (uint64_t)(p->end - p->s))
+        return fail(p, "this constant has fewer than its %" PRId64 " elements", n);
     TRY(tensor_new(t, e, t->rank, t->dims));
     return parse_elements(p, t, n);
 }
@@ -267,10 +274,7 @@ static Status parse_content(Parser *p, const Type *type, Tensor *t) {
 static Status parse_tensor(Parser *p, const Type *type, Tensor *t) {
     *t = (Tensor){0};
     Status st = parse_content(p, type, t);
-    if (st) {
-        if (t->data) tensor_free(t);
-        *t = (Tensor){0};
-    }
+    if (st) tensor_free(t);
     return st;
 }
 
@@ -313,17 +317,17 @@ static Status parse_attr_tensor(Parser *p, Graph *g, Attr *a) {
     TRY(expect(p, "tensor"));
     TRY(parse_type(p, g, &type));
     TRY(expect(p, "="));
-    TRY_ALLOC(a->t = mem_zalloc(sizeof *a->t));
-    Status st = parse_tensor(p, &type, a->t);
-    if (st) mem_free(a->t);
-    return st;
+    TRY_ALLOC(a->t = arena_alloc(p->scratch, sizeof *a->t));
+    return parse_tensor(p, &type, a->t);
 }
 
 static Status parse_attr_value(Parser *p, Graph *g, Attr *a) {
     void *items = NULL;
     switch (a->kind) {
-    case ATTR_INT: return parse_int(p, &a->i);
-    case ATTR_FLOAT: return parse_float(p, &a->f);
+    case ATTR_INT:
+        return parse_int(p, &a->i);
+    case ATTR_FLOAT:
+        return parse_float(p, &a->f);
     case ATTR_STRING: {
         size_t n;
         TRY(parse_quoted(p, &a->s, &n));
@@ -342,8 +346,10 @@ static Status parse_attr_value(Parser *p, Graph *g, Attr *a) {
         TRY(parse_list(p, sizeof(char *), list_string, &items, &a->n));
         a->strings = items;
         return NULL;
-    case ATTR_TENSOR: return parse_attr_tensor(p, g, a);
-    case ATTR_GRAPH: return parse_graph(p, g, &a->g);
+    case ATTR_TENSOR:
+        return parse_attr_tensor(p, g, a);
+    case ATTR_GRAPH:
+        return parse_graph(p, g, &a->g);
     case ATTR_TYPE: {
         Type *t = NULL;
         TRY(parse_attr_type(p, g, &t));
@@ -356,16 +362,17 @@ static Status parse_attr_value(Parser *p, Graph *g, Attr *a) {
 
 static Status parse_attr(Parser *p, Graph *g, NodeId id) {
     Attr a = {0};
-    size_t default_len;
-    const char *deflt;
     TRY(parse_word(p, "an attribute's name", &a.name));
     const OpDef *op = g->nodes[id].op;
-    a.kind = (AttrKind)op_attr_kind(op, a.name, &default_len, &deflt);
+    a.kind = (AttrKind)op_attr_kind(op, a.name, NULL, NULL);
     if (!a.kind) return fail(p, "%s has no attribute '%s'; it has: %s", op->name, a.name, op->attrs);
     if (attr_find(&g->nodes[id], a.name)) return fail(p, "attribute '%s' is given twice", a.name);
     TRY(expect(p, "="));
     TRY(parse_attr_value(p, g, &a));
-    return attr_set(g, id, &a);
+    Status st = attr_set(g, id, &a);
+    if (st && a.kind == ATTR_TENSOR) tensor_free(a.t);
+    if (st && a.kind == ATTR_GRAPH) graph_free(a.g);
+    return st;
 }
 
 /* ---- values, nodes, graphs ---- */
@@ -515,9 +522,12 @@ static Status parse_statements(Parser *p, Graph *g) {
     while (!accept(p, "}")) {
         int i = 0;
         while (i < N && !accept(p, statements[i].word)) i++;
-        if (i < N) TRY(statements[i].parse(p, g));
-        else if (*p->s == '%') TRY(parse_node(p, g));
-        else return fail(p, "expected input, const, capture, output, a node (%%value = …) or '}'");
+        if (i < N)
+            TRY(statements[i].parse(p, g));
+        else if (*p->s == '%')
+            TRY(parse_node(p, g));
+        else
+            return fail(p, "expected input, const, capture, output, a node (%%value = …) or '}'");
     }
     return NULL;
 }
