@@ -14,18 +14,19 @@ typedef enum Precision { PREC_FP32, PREC_BF16 } Precision; /* of float steps; in
 
 /* A set of input shapes that a plan is made for, in the order of the graph's inputs. */
 typedef struct PlanOptions {
-    int threads;          /* of one inference; >= 1 */
+    int threads; /* of one inference; >= 1 */
     Precision precision;
-    const Type *inputs;   /* n_inputs static types, or NULL when the graph is already static */
+    const Type *inputs; /* n_inputs static types, or NULL when the graph is already static */
     /* Values to hand to the tap during a run (calibration, SQNR): n_taps ids; they are kept from being fused away. */
     const ValueId *taps;
     uint32_t n_taps;
-    bool tune;            /* measure candidates (never by default: timing must not influence artifacts) */
-    const char *tuning;   /* text file of remembered choices, or NULL */
+    bool tune;                   /* measure candidates (never by default: timing must not influence artifacts) */
+    const char *tuning;          /* text file of remembered choices, or NULL */
     const struct Packed *packed; /* weights packed earlier for this very plan (from an artifact), or NULL */
 } PlanOptions;
 
-/* A tapped value: `t` has the value's logical dims; when `nhwc`, the bytes lie channels-last (dims stay logical NCHW). */
+/* A tapped value: `t` has the value's logical dims; when `nhwc`, the bytes lie channels-last (dims stay logical NCHW).
+ */
 typedef Status (*TapFn)(void *ctx, ValueId v, const Tensor *t, bool nhwc);
 
 /* One line per executed step, for --profile and --trace. */

@@ -38,8 +38,10 @@ float attr_float(const Node *n, const char *name) {
 
 /* String defaults are compared by callers, so they need a NUL: the handful that the table has is interned here. */
 static const char *intern_default(const char *text, size_t len) {
-    static const char *const known[] = {"NOTSET", "DCR", "half_pixel", "nearest", "round_prefer_floor", "constant", "none",
-                                        "linear", "zeros", "stretch", "forward", "bilinear", "avg", "default", "MAX", "NFKC"};
+    static const char *const known[] = {"NOTSET",   "DCR",      "half_pixel", "nearest", "round_prefer_floor",
+                                        "constant", "none",     "linear",     "zeros",   "stretch",
+                                        "forward",  "bilinear", "avg",        "default", "MAX",
+                                        "NFKC"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strlen(known[i]) == len && !memcmp(known[i], text, len)) return known[i];
     assert(len == 0 && "add the default to the list above");
@@ -88,9 +90,15 @@ static Status copy_content(Graph *g, const Attr *a, Attr *out) {
     *out = *a;
     TRY_ALLOC(out->name = arena_strdup(g->arena, a->name));
     switch (a->kind) {
-    case ATTR_STRING: TRY_ALLOC(out->s = arena_strndup(g->arena, a->s, (size_t)a->n)); break;
-    case ATTR_INTS: TRY_ALLOC(out->ints = copy_bytes(g->arena, a->ints, sizeof *a->ints, a->n)); break;
-    case ATTR_FLOATS: TRY_ALLOC(out->floats = copy_bytes(g->arena, a->floats, sizeof *a->floats, a->n)); break;
+    case ATTR_STRING:
+        TRY_ALLOC(out->s = arena_strndup(g->arena, a->s, (size_t)a->n));
+        break;
+    case ATTR_INTS:
+        TRY_ALLOC(out->ints = copy_bytes(g->arena, a->ints, sizeof *a->ints, a->n));
+        break;
+    case ATTR_FLOATS:
+        TRY_ALLOC(out->floats = copy_bytes(g->arena, a->floats, sizeof *a->floats, a->n));
+        break;
     case ATTR_STRINGS: {
         const char **s = ARENA_ARRAY(g->arena, const char *, a->n);
         TRY_ALLOC(s);
@@ -105,10 +113,13 @@ static Status copy_content(Graph *g, const Attr *a, Attr *out) {
         out->t = t;
         break;
     }
-    case ATTR_TYPE: TRY_ALLOC(out->type = copy_type(g->arena, a->type)); break;
+    case ATTR_TYPE:
+        TRY_ALLOC(out->type = copy_type(g->arena, a->type));
+        break;
     case ATTR_INT:
     case ATTR_FLOAT:
-    case ATTR_GRAPH: break;
+    case ATTR_GRAPH:
+        break;
     }
     return NULL;
 }

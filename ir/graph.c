@@ -194,7 +194,8 @@ static void drop_use(Graph *g, ValueId v, NodeId node, uint32_t slot) {
 Status graph_add_node(Graph *g, const OpDef *op, const char *name, int n_in, const ValueId *in, int n_out, ValueId *out,
                       NodeId *node) {
     if (n_in > UINT16_MAX || n_out > UINT16_MAX)
-        return status_make(STATUS_UNSUPPORTED, "%s '%s' has more than 65535 inputs or outputs", op->name, name ? name : "");
+        return status_make(STATUS_UNSUPPORTED, "%s '%s' has more than 65535 inputs or outputs", op->name,
+                           name ? name : "");
     TRY_ALLOC(GROW(g->nodes, g->n_nodes, g->cap_nodes));
     TRY_ALLOC(GROW(g->order, g->n_order, g->cap_order));
     if (!name && n_out && out[0] != NO_ID) name = g->values[out[0]].name;
@@ -222,8 +223,8 @@ Status graph_add_node(Graph *g, const OpDef *op, const char *name, int n_in, con
     return NULL;
 }
 
-Status graph_build(Graph *g, const char *domain, const char *op, const char *name, int n_in, const ValueId *in, ValueId *out,
-                   NodeId *node) {
+Status graph_build(Graph *g, const char *domain, const char *op, const char *name, int n_in, const ValueId *in,
+                   ValueId *out, NodeId *node) {
     const OpDef *def = op_find(domain, op);
     if (!def) return status_make(STATUS_INTERNAL, "op %s.%s is not in the table", domain, op);
     ValueId v = NO_ID;
@@ -259,7 +260,8 @@ Status graph_node_add_capture(Graph *g, NodeId id, ValueId outer, uint32_t *slot
 
 Status graph_append_input(Graph *g, NodeId id, ValueId v) {
     if (g->nodes[id].n_captures)
-        return status_make(STATUS_INTERNAL, "an input cannot be appended to '%s', which has captures", g->nodes[id].name);
+        return status_make(STATUS_INTERNAL, "an input cannot be appended to '%s', which has captures",
+                           g->nodes[id].name);
     TRY(widen_inputs(g, id, v));
     g->nodes[id].n_in++;
     return NULL;
@@ -395,15 +397,16 @@ static Status sort_into(Graph *g, uint32_t *position, uint32_t *waiting, uint32_
     }
     for (uint32_t i = 0; i < g->n_order; i++)
         if (waiting[g->order[i]])
-            return status_make(STATUS_INVALID, "the graph has a cycle through node '%s' (%s)", g->nodes[g->order[i]].name,
-                               g->nodes[g->order[i]].op->name);
+            return status_make(STATUS_INVALID, "the graph has a cycle through node '%s' (%s)",
+                               g->nodes[g->order[i]].name, g->nodes[g->order[i]].op->name);
     return NULL;
 }
 
 Status graph_sort(Graph *g) {
     Arena *scratch = arena_new();
     if (!scratch) return status_oom();
-    uint32_t *position = ARENA_ARRAY(scratch, uint32_t, g->n_nodes), *waiting = ARENA_ARRAY(scratch, uint32_t, g->n_nodes);
+    uint32_t *position = ARENA_ARRAY(scratch, uint32_t, g->n_nodes),
+             *waiting = ARENA_ARRAY(scratch, uint32_t, g->n_nodes);
     uint32_t *heap = ARENA_ARRAY(scratch, uint32_t, g->n_order), *sorted = ARENA_ARRAY(scratch, uint32_t, g->n_order);
     Status s = position && waiting && heap && sorted ? sort_into(g, position, waiting, heap, sorted) : status_oom();
     arena_free(scratch);

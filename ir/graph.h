@@ -87,7 +87,8 @@ struct Graph {
     SymTab *syms;  /* shared with subgraphs; owned by the root */
     Graph *parent; /* NULL for the root */
     const char *name;
-    int opset; /* every node has the meaning of pare's one opset; this is the version the source file had (information) */
+    int opset; /* every node has the meaning of pare's one opset; this is the version the source file had (information)
+                */
     Node *nodes;
     uint32_t n_nodes, cap_nodes;
     Value *values;
@@ -104,15 +105,17 @@ struct Graph {
 /* Creation. A subgraph shares the symbols of `parent`. */
 PARE_NODISCARD Status graph_new(Graph *parent, const char *name, Graph **out);
 void graph_free(Graph *g);
-/* Deep copy (constants share bytes; ids are kept). */
+/* Deep copy (constants share bytes; value ids are kept, node ids are renumbered in execution order). */
 PARE_NODISCARD Status graph_clone(const Graph *g, Graph **out);
 
 /* Values. `name` NULL or taken: a fresh unique name is made from it. */
 PARE_NODISCARD Status graph_add_value(Graph *g, const char *name, const Type *type, ValueId *out);
 PARE_NODISCARD Status graph_add_input(Graph *g, const char *name, const Type *type, ValueId *out);
-PARE_NODISCARD Status graph_add_constant(Graph *g, const char *name, Tensor tensor, ValueId *out); /* takes the reference */
+PARE_NODISCARD Status graph_add_constant(Graph *g, const char *name, Tensor tensor,
+                                         ValueId *out);      /* takes the reference */
 PARE_NODISCARD Status graph_add_output(Graph *g, ValueId v); /* a value may be output several times */
-PARE_NODISCARD Status graph_add_capture(Graph *g, uint32_t owner_slot, const char *name, const Type *type, ValueId *inner);
+PARE_NODISCARD Status graph_add_capture(Graph *g, uint32_t owner_slot, const char *name, const Type *type,
+                                        ValueId *inner);
 /* Turns a value into a constant: detaches its producer's output (the producer gets a fresh unused value there). */
 PARE_NODISCARD Status graph_make_constant(Graph *g, ValueId v, Tensor tensor);
 ValueId graph_find_value(const Graph *g, const char *name); /* NO_ID when absent */

@@ -14,8 +14,7 @@ void mem_fail_at(uint64_t n) { atomic_store(&countdown, n); }
 static bool may_allocate(void) {
     atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
     uint64_t c = atomic_load_explicit(&countdown, memory_order_relaxed);
-    while (c && !atomic_compare_exchange_weak(&countdown, &c, c - 1)) {
-    }
+    while (c && !atomic_compare_exchange_weak(&countdown, &c, c - 1)) {}
     return c != 1;
 }
 

@@ -10,7 +10,8 @@
 
 #define MEM_ALIGN 64 /* bytes; a cache line, and the widest vector */
 
-/* malloc, calloc, realloc and free; NULL when memory is short. mem_zalloc returns zeroed bytes. A size of 0 is taken as 1. */
+/* malloc, calloc, realloc and free; NULL when memory is short. mem_zalloc returns zeroed bytes. A size of 0 is taken
+ * as 1. */
 void *mem_alloc(size_t bytes) __attribute__((malloc, alloc_size(1)));
 void *mem_zalloc(size_t bytes) __attribute__((malloc, alloc_size(1)));
 void *mem_realloc(void *p, size_t bytes) __attribute__((alloc_size(2)));

@@ -34,7 +34,8 @@ static uint64_t hash(NameKind kind, const char *s) {
 static Slot *find_slot(const NameIndex *x, NameKind kind, const char *name) {
     if (!x->cap) return NULL;
     size_t i = hash(kind, name) & (x->cap - 1);
-    while (x->slots[i].name && (x->slots[i].kind != kind || strcmp(x->slots[i].name, name) != 0)) i = (i + 1) & (x->cap - 1);
+    while (x->slots[i].name && (x->slots[i].kind != kind || strcmp(x->slots[i].name, name) != 0))
+        i = (i + 1) & (x->cap - 1);
     return &x->slots[i];
 }
 

@@ -5,14 +5,14 @@
 #include "ir/graph.h"
 
 enum {
-    OPF_ELEMENTWISE = 1 << 0,   /* output element depends on the same (broadcast) element of the inputs only */
-    OPF_COMMUTATIVE = 1 << 1,   /* the first two inputs may be swapped */
-    OPF_VIEW = 1 << 2,          /* output has input 0's elements in the same order (Reshape, Flatten, Squeeze …) */
-    OPF_RANDOM = 1 << 3,        /* not a function of its inputs: never folded or merged */
-    OPF_CONTROL = 1 << 4,       /* owns subgraphs */
-    OPF_MOVES = 1 << 5,         /* only moves or selects elements of input 0: any element type, quantization passes through */
-    OPF_HAS_WEIGHTS = 1 << 6,   /* input 1 is a weight: Conv, ConvTranspose, Gemm, MatMul */
-    OPF_INTEGER = 1 << 7        /* explicit integer op of domain "pare" (docs/numerics.md) */
+    OPF_ELEMENTWISE = 1 << 0, /* output element depends on the same (broadcast) element of the inputs only */
+    OPF_COMMUTATIVE = 1 << 1, /* the first two inputs may be swapped */
+    OPF_VIEW = 1 << 2,        /* output has input 0's elements in the same order (Reshape, Flatten, Squeeze …) */
+    OPF_RANDOM = 1 << 3,      /* not a function of its inputs: never folded or merged */
+    OPF_CONTROL = 1 << 4,     /* owns subgraphs */
+    OPF_MOVES = 1 << 5, /* only moves or selects elements of input 0: any element type, quantization passes through */
+    OPF_HAS_WEIGHTS = 1 << 6, /* input 1 is a weight: Conv, ConvTranspose, Gemm, MatMul */
+    OPF_INTEGER = 1 << 7      /* explicit integer op of domain "pare" (docs/numerics.md) */
 };
 enum { OP_MANY = 0x7fff }; /* no upper limit of inputs or outputs */
 

@@ -6,7 +6,7 @@
 
 #include <stdarg.h>
 
-#define PARE_NODISCARD __attribute__((warn_unused_result))
+#define PARE_NODISCARD    __attribute__((warn_unused_result))
 #define PARE_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* The values are the command line's exit codes. */

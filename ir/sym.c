@@ -76,9 +76,12 @@ Dim sym_fresh(SymTab *t) {
 
 static bool fold(SymOp op, int64_t a, int64_t b, int64_t *r) {
     switch (op) {
-    case SYM_ADD: return !__builtin_add_overflow(a, b, r);
-    case SYM_SUB: return !__builtin_sub_overflow(a, b, r);
-    case SYM_MUL: return !__builtin_mul_overflow(a, b, r);
+    case SYM_ADD:
+        return !__builtin_add_overflow(a, b, r);
+    case SYM_SUB:
+        return !__builtin_sub_overflow(a, b, r);
+    case SYM_MUL:
+        return !__builtin_mul_overflow(a, b, r);
     case SYM_FLOORDIV:
     case SYM_CEILDIV:
     case SYM_MOD:
@@ -87,8 +90,12 @@ static bool fold(SymOp op, int64_t a, int64_t b, int64_t *r) {
         if (op == SYM_MOD) *r = a - *r * b;
         if (op == SYM_CEILDIV) *r += a % b != 0;
         return true;
-    case SYM_MAX: *r = a > b ? a : b; return true;
-    case SYM_MIN: *r = a < b ? a : b; return true;
+    case SYM_MAX:
+        *r = a > b ? a : b;
+        return true;
+    case SYM_MIN:
+        *r = a < b ? a : b;
+        return true;
     }
     return false;
 }
@@ -106,7 +113,8 @@ static bool cancel(SymTab *t, SymOp op, Dim a, Dim b, Dim *out) {
     if (x->op == SYM_MUL && op == SYM_MUL && fold(SYM_MUL, b, c, &k)) return *out = sym_op(t, SYM_MUL, p, k), true;
     if (x->op == SYM_ADD && (op == SYM_ADD || op == SYM_SUB) && fold(op, c, b, &k))
         return *out = k >= 0 ? sym_op(t, SYM_ADD, p, k) : sym_op(t, SYM_SUB, p, -k), true;
-    if (x->op == SYM_SUB && op == SYM_ADD) return *out = b >= c ? sym_op(t, SYM_ADD, p, b - c) : sym_op(t, SYM_SUB, p, c - b), true;
+    if (x->op == SYM_SUB && op == SYM_ADD)
+        return *out = b >= c ? sym_op(t, SYM_ADD, p, b - c) : sym_op(t, SYM_SUB, p, c - b), true;
     if (x->op == SYM_SUB && op == SYM_SUB && fold(SYM_ADD, c, b, &k)) return *out = sym_op(t, SYM_SUB, p, k), true;
     if (x->op == SYM_FLOORDIV && op == SYM_FLOORDIV && c > 0 && b > 0 && fold(SYM_MUL, b, c, &k))
         return *out = sym_op(t, SYM_FLOORDIV, p, k), true;

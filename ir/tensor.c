@@ -20,7 +20,8 @@ Blob *blob_new(size_t bytes) {
 
 Blob *blob_wrap(const void *data, size_t bytes, void (*release)(void *), void *owner) {
     Blob *b = mem_zalloc(sizeof *b);
-    if (b) *b = (Blob){.refs = 1, .data = (uint8_t *)(uintptr_t)data, .size = bytes, .release = release, .owner = owner};
+    if (b)
+        *b = (Blob){.refs = 1, .data = (uint8_t *)(uintptr_t)data, .size = bytes, .release = release, .owner = owner};
     return b;
 }
 
@@ -181,10 +182,14 @@ typedef struct F8 {
 
 static F8 f8_format(ElemType e) {
     switch (e) {
-    case ELEM_F8E4M3FN: return (F8){4, 3, 7, false, false};
-    case ELEM_F8E4M3FNUZ: return (F8){4, 3, 8, true, false};
-    case ELEM_F8E5M2: return (F8){5, 2, 15, false, true};
-    default: return (F8){5, 2, 16, true, false};
+    case ELEM_F8E4M3FN:
+        return (F8){4, 3, 7, false, false};
+    case ELEM_F8E4M3FNUZ:
+        return (F8){4, 3, 8, true, false};
+    case ELEM_F8E5M2:
+        return (F8){5, 2, 15, false, true};
+    default:
+        return (F8){5, 2, 16, true, false};
     }
 }
 
@@ -224,13 +229,16 @@ uint8_t f32_to_f8(float v, ElemType e, bool saturate) {
     int scale = (x - 1 < low ? low : x - 1) - f.man_bits;
     float r = isinf(a) ? a : ldexpf(nearbyintf(ldexpf(a, -scale)), scale);
     if (r > max) {
-        if (saturate) r = max;
-        else return f.has_inf ? (uint8_t)(sign | 0x7c) : nan;
+        if (saturate)
+            r = max;
+        else
+            return f.has_inf ? (uint8_t)(sign | 0x7c) : nan;
     }
     if (r == 0) return f.fnuz ? 0 : sign;
     frexpf(r, &x);
-    int code = x - 1 < low ? (int)ldexpf(r, f.bias - 1 + f.man_bits)
-                           : ((x - 1 + f.bias) << f.man_bits) + ((int)ldexpf(r, f.man_bits - (x - 1)) - (1 << f.man_bits));
+    int code = x - 1 < low
+                   ? (int)ldexpf(r, f.bias - 1 + f.man_bits)
+                   : ((x - 1 + f.bias) << f.man_bits) + ((int)ldexpf(r, f.man_bits - (x - 1)) - (1 << f.man_bits));
     return (uint8_t)(sign | code);
 }
 
@@ -278,36 +286,56 @@ static int64_t sign_extend(unsigned v, int bits) { return (int64_t)(v ^ 1U << (b
 
 double tensor_get_f64(const Tensor *t, int64_t i) {
     switch (t->elem) {
-    case ELEM_F32: return (double)LOAD(float, t, i);
-    case ELEM_F64: return LOAD(double, t, i);
-    case ELEM_F16: return (double)f16_to_f32(LOAD(uint16_t, t, i));
-    case ELEM_BF16: return (double)bf16_to_f32(LOAD(uint16_t, t, i));
+    case ELEM_F32:
+        return (double)LOAD(float, t, i);
+    case ELEM_F64:
+        return LOAD(double, t, i);
+    case ELEM_F16:
+        return (double)f16_to_f32(LOAD(uint16_t, t, i));
+    case ELEM_BF16:
+        return (double)bf16_to_f32(LOAD(uint16_t, t, i));
     case ELEM_F8E4M3FN:
     case ELEM_F8E4M3FNUZ:
     case ELEM_F8E5M2:
     case ELEM_F8E5M2FNUZ:
-    case ELEM_F8E8M0: return (double)f8_to_f32(t->data[i], t->elem);
-    case ELEM_F4E2M1: return (double)f4_to_f32(get_bits(t, i, 4));
-    case ELEM_U64: return (double)LOAD(uint64_t, t, i);
-    default: return (double)tensor_get_i64(t, i);
+    case ELEM_F8E8M0:
+        return (double)f8_to_f32(t->data[i], t->elem);
+    case ELEM_F4E2M1:
+        return (double)f4_to_f32(get_bits(t, i, 4));
+    case ELEM_U64:
+        return (double)LOAD(uint64_t, t, i);
+    default:
+        return (double)tensor_get_i64(t, i);
     }
 }
 
 int64_t tensor_get_i64(const Tensor *t, int64_t i) {
     switch (t->elem) {
     case ELEM_U8:
-    case ELEM_BOOL: return t->data[i];
-    case ELEM_I8: return LOAD(int8_t, t, i);
-    case ELEM_U16: return LOAD(uint16_t, t, i);
-    case ELEM_I16: return LOAD(int16_t, t, i);
-    case ELEM_I32: return LOAD(int32_t, t, i);
-    case ELEM_U32: return LOAD(uint32_t, t, i);
-    case ELEM_I64: return LOAD(int64_t, t, i);
-    case ELEM_U64: return (int64_t)LOAD(uint64_t, t, i);
-    case ELEM_U4: return get_bits(t, i, 4);
-    case ELEM_I4: return sign_extend(get_bits(t, i, 4), 4);
-    case ELEM_U2: return get_bits(t, i, 2);
-    case ELEM_I2: return sign_extend(get_bits(t, i, 2), 2);
+    case ELEM_BOOL:
+        return t->data[i];
+    case ELEM_I8:
+        return LOAD(int8_t, t, i);
+    case ELEM_U16:
+        return LOAD(uint16_t, t, i);
+    case ELEM_I16:
+        return LOAD(int16_t, t, i);
+    case ELEM_I32:
+        return LOAD(int32_t, t, i);
+    case ELEM_U32:
+        return LOAD(uint32_t, t, i);
+    case ELEM_I64:
+        return LOAD(int64_t, t, i);
+    case ELEM_U64:
+        return (int64_t)LOAD(uint64_t, t, i);
+    case ELEM_U4:
+        return get_bits(t, i, 4);
+    case ELEM_I4:
+        return sign_extend(get_bits(t, i, 4), 4);
+    case ELEM_U2:
+        return get_bits(t, i, 2);
+    case ELEM_I2:
+        return sign_extend(get_bits(t, i, 2), 2);
     default: {
         if (!elem_is_float(t->elem)) return 0;
         double v = tensor_get_f64(t, i);
@@ -333,28 +361,53 @@ void tensor_set_i64(Tensor *t, int64_t i, int64_t v) {
     int_range(t->elem, &low, &high);
     v = v < low ? low : v > high ? high : v;
     switch (elem_bits(t->elem)) {
-    case 2: set_bits(t, i, 2, (unsigned)v & 3); break;
-    case 4: set_bits(t, i, 4, (unsigned)v & 15); break;
-    case 8: t->data[i] = (uint8_t)v; break;
-    case 16: STORE(uint16_t, t, i, v); break;
-    case 32: STORE(uint32_t, t, i, v); break;
-    case 64: STORE(int64_t, t, i, v); break;
-    default: break;
+    case 2:
+        set_bits(t, i, 2, (unsigned)v & 3);
+        break;
+    case 4:
+        set_bits(t, i, 4, (unsigned)v & 15);
+        break;
+    case 8:
+        t->data[i] = (uint8_t)v;
+        break;
+    case 16:
+        STORE(uint16_t, t, i, v);
+        break;
+    case 32:
+        STORE(uint32_t, t, i, v);
+        break;
+    case 64:
+        STORE(int64_t, t, i, v);
+        break;
+    default:
+        break;
     }
 }
 
 void tensor_set_f64(Tensor *t, int64_t i, double v) {
     switch (t->elem) {
-    case ELEM_F32: STORE(float, t, i, v); break;
-    case ELEM_F64: STORE(double, t, i, v); break;
-    case ELEM_F16: STORE(uint16_t, t, i, f32_to_f16((float)v)); break;
-    case ELEM_BF16: STORE(uint16_t, t, i, f32_to_bf16((float)v)); break;
+    case ELEM_F32:
+        STORE(float, t, i, v);
+        break;
+    case ELEM_F64:
+        STORE(double, t, i, v);
+        break;
+    case ELEM_F16:
+        STORE(uint16_t, t, i, f32_to_f16((float)v));
+        break;
+    case ELEM_BF16:
+        STORE(uint16_t, t, i, f32_to_bf16((float)v));
+        break;
     case ELEM_F8E4M3FN:
     case ELEM_F8E4M3FNUZ:
     case ELEM_F8E5M2:
     case ELEM_F8E5M2FNUZ:
-    case ELEM_F8E8M0: t->data[i] = f32_to_f8((float)v, t->elem, true); break;
-    case ELEM_F4E2M1: set_bits(t, i, 4, f32_to_f4((float)v)); break;
+    case ELEM_F8E8M0:
+        t->data[i] = f32_to_f8((float)v, t->elem, true);
+        break;
+    case ELEM_F4E2M1:
+        set_bits(t, i, 4, f32_to_f4((float)v));
+        break;
     default: {
         double r = v != v ? 0 : nearbyint(v);
         tensor_set_i64(t, i, r >= 0x1p63 ? INT64_MAX : r <= -0x1p63 ? INT64_MIN : (int64_t)r);

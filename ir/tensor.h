@@ -60,7 +60,8 @@ Type tensor_type(const Tensor *t);
 /* "float32[1,3,224,224]" into buf. */
 const char *tensor_describe(const Tensor *t, char *buf, size_t cap);
 
-/* Element i as double / int64 (any numeric element type incl. fp16, bf16, fp8, 4-bit; bool is 0/1; unaligned data is fine). */
+/* Element i as double / int64 (any numeric element type incl. fp16, bf16, fp8, 4-bit; bool is 0/1; unaligned data is
+ * fine). */
 double tensor_get_f64(const Tensor *t, int64_t i);
 int64_t tensor_get_i64(const Tensor *t, int64_t i);
 /* Stores with rounding to nearest even and, for integers, saturation. */

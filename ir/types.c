@@ -14,9 +14,7 @@ static const ElemInfo elems[ELEM_NUMBERS] = {
 #undef ELEM
 };
 
-static const ElemInfo *info(ElemType e) {
-    return (unsigned)e < ELEM_NUMBERS && elems[e].text ? &elems[e] : NULL;
-}
+static const ElemInfo *info(ElemType e) { return (unsigned)e < ELEM_NUMBERS && elems[e].text ? &elems[e] : NULL; }
 
 const char *elem_name(ElemType e) { return info(e) ? info(e)->text : NULL; }
 int elem_bits(ElemType e) { return info(e) ? info(e)->bits : 0; }
@@ -61,8 +59,7 @@ Type type_tensor(ElemType e, int rank, const Dim *dims) {
 bool type_equal(const Type *a, const Type *b) {
     if (a->kind != b->kind) return false;
     if (a->kind == TYPE_UNKNOWN) return true;
-    if (a->kind != TYPE_TENSOR)
-        return a->inner && b->inner ? type_equal(a->inner, b->inner) : a->inner == b->inner;
+    if (a->kind != TYPE_TENSOR) return a->inner && b->inner ? type_equal(a->inner, b->inner) : a->inner == b->inner;
     if (a->elem != b->elem || a->rank != b->rank) return false;
     for (int i = 0; i < a->rank; i++)
         if (a->dims[i] != b->dims[i]) return false;

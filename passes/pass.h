@@ -33,8 +33,8 @@ const Pass *pass_at(int i);
 const Pass *pass_find(const char *name);
 
 typedef struct PipelineOptions {
-    bool verify;                                       /* run the verifier after every pass */
-    const char *dump_after;                            /* name of a pass or NULL */
+    bool verify;            /* run the verifier after every pass */
+    const char *dump_after; /* name of a pass or NULL */
     void (*dump)(void *ctx, const char *pass, const Graph *g);
     void (*stats)(void *ctx, const char *pass, const PassStats *s);
     void *ctx;
