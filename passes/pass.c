@@ -46,7 +46,8 @@ typedef struct Step {
 static Status unknown_pass(const char *name) {
     Buf names = {0};
     for (int i = 0; i < N_PASSES; i++) buf_printf(&names, "%s%s", i ? ", " : "", table[i].name);
-    Status st = status_make(STATUS_USAGE, "there is no pass '%s'; the passes are: %s", name, names.data ? names.data : "");
+    Status st =
+        status_make(STATUS_USAGE, "there is no pass '%s'; the passes are: %s", name, names.data ? names.data : "");
     buf_free(&names);
     return st;
 }
@@ -59,7 +60,8 @@ static bool has_word(const char *words, const char *word) {
 }
 
 static Status add_option(Arena *a, Step *s, char *text) {
-    if (s->n == MAX_KEYS) return status_make(STATUS_USAGE, "pass '%s' has more than %d options", s->pass->name, MAX_KEYS);
+    if (s->n == MAX_KEYS)
+        return status_make(STATUS_USAGE, "pass '%s' has more than %d options", s->pass->name, MAX_KEYS);
     char *eq = strchr(text, '=');
     if (eq) *eq = 0;
     const char *known = known_keys[s->pass - table];
@@ -107,7 +109,7 @@ static int64_t constant_bytes(const Graph *g) {
 static Status run_nested(Graph *g, const Pass *pass, const PassOptions *o, PassStats *stats) {
     TRY(pass->run(g, o, stats));
     TRY(graph_sort(g));
-    FOR_NODES(g, id, n) {
+    FOR_NODES (g, id, n) {
         (void)id;
         for (int i = 0; i < n->n_attrs; i++)
             if (n->attrs[i].kind == ATTR_GRAPH) TRY(run_nested(n->attrs[i].g, pass, o, stats));
@@ -152,3 +154,5 @@ Status pipeline_run(Graph *g, const char *text, const PipelineOptions *o) {
     arena_free(a);
     return st;
 }
+
+const char PIPELINE_OPTIMIZE[] = "fold,dce,cse,fold";
