@@ -99,12 +99,15 @@ static void format_float(char *s, size_t cap, double v, bool is_double) {
 
 void text_print_element(Buf *b, const Tensor *t, int64_t i) {
     char s[64];
-    if (t->elem == ELEM_U64)
-        snprintf(s, sizeof s, "%" PRIu64, (uint64_t)tensor_get_i64(t, i));
-    else if (!elem_is_float(t->elem))
+    uint64_t u;
+    if (t->elem == ELEM_U64) { /* the accessors end at INT64_MAX */
+        memcpy(&u, t->data + (size_t)i * sizeof u, sizeof u);
+        snprintf(s, sizeof s, "%" PRIu64, u);
+    } else if (!elem_is_float(t->elem)) {
         snprintf(s, sizeof s, "%" PRId64, tensor_get_i64(t, i));
-    else
+    } else {
         format_float(s, sizeof s, tensor_get_f64(t, i), t->elem == ELEM_F64);
+    }
     buf_puts(b, s);
 }
 

@@ -187,14 +187,16 @@ static Status parse_type(Parser *p, Graph *g, Type *t) {
 bool text_parse_element(Tensor *t, int64_t i, const char *s, const char **end) {
     char *stop;
     errno = 0;
-    if (t->elem == ELEM_U64)
-        tensor_set_i64(t, i, (int64_t)strtoull(s, &stop, 10));
-    else if (!elem_is_float(t->elem))
+    if (t->elem == ELEM_U64) {
+        uint64_t u = strtoull(s, &stop, 10);
+        memcpy(t->data + (size_t)i * sizeof u, &u, sizeof u);
+    } else if (!elem_is_float(t->elem)) {
         tensor_set_i64(t, i, strtoll(s, &stop, 10));
-    else if (t->elem == ELEM_F64)
+    } else if (t->elem == ELEM_F64) {
         tensor_set_f64(t, i, strtod(s, &stop));
-    else
+    } else {
         tensor_set_f64(t, i, (double)strtof(s, &stop)); /* once to float32: what the printer checked against */
+    }
     *end = stop;
     return stop != s && (elem_is_float(t->elem) || !errno);
 }
@@ -219,12 +221,12 @@ static Status parse_elements(Parser *p, Tensor *t, int64_t n) {
 }
 
 /* Repeats the first element over the whole tensor. */
-static Status parse_splat(Parser *p, Tensor *t, ElemType e, int64_t n) {
-    size_t bytes, unit = (size_t)elem_bits(e) / 8;
-    if (!unit || !elem_bytes(e, n, &bytes) || bytes > p->splat_left)
+static Status parse_splat(Parser *p, const Type *type, Tensor *t, int64_t n) {
+    size_t bytes, unit = (size_t)elem_bits(type->elem) / 8;
+    if (!unit || !elem_bytes(type->elem, n, &bytes) || bytes > p->splat_left)
         return fail(p, "a splat of this size and type is not allowed here");
     p->splat_left -= bytes;
-    TRY(tensor_new(t, e, t->rank, t->dims));
+    TRY(tensor_new(t, type->elem, type->rank, type->dims));
     if (!n) return fail(p, "a splat needs at least one element");
     Tensor one = *t;
     one.rank = 0;
@@ -234,7 +236,7 @@ static Status parse_splat(Parser *p, Tensor *t, ElemType e, int64_t n) {
     return NULL;
 }
 
-static Status parse_reference(Parser *p, Tensor *t, ElemType e, size_t bytes) {
+static Status parse_reference(Parser *p, const Type *type, Tensor *t, size_t bytes) {
     size_t offset, len, end;
     if (!p->weights) return fail(p, "this constant lies in a side file, and none was given");
     TRY(parse_size(p, &offset));
@@ -246,7 +248,7 @@ static Status parse_reference(Parser *p, Tensor *t, ElemType e, size_t bytes) {
                     p->weights->size);
     Blob *b = blob_slice(p->weights, offset, len);
     TRY_ALLOC(b);
-    Status st = tensor_view(t, e, t->rank, t->dims, b->data);
+    Status st = tensor_view(t, type->elem, type->rank, type->dims, b->data);
     if (st)
         blob_unref(b);
     else
@@ -261,13 +263,11 @@ static Status parse_content(Parser *p, const Type *type, Tensor *t) {
     ElemType e = type->elem;
     if (n < 0 || !elem_bytes(e, n, &bytes) || e == ELEM_C64 || e == ELEM_C128)
         return fail(p, "a constant needs a numeric type with numbers for all dimensions");
-    t->rank = type->rank;
-    memcpy(t->dims, type->dims, sizeof t->dims);
-    if (accept(p, "@")) return parse_reference(p, t, e, bytes);
-    if (accept(p, "splat")) return parse_splat(p, t, e, n);
+    if (accept(p, "@")) return parse_reference(p, type, t, bytes);
+    if (accept(p, "splat")) return parse_splat(p, type, t, n);
     if ((uint64_t)n > (uint64_t)(p->end - p->s))
         return fail(p, "this constant has fewer than its %" PRId64 " elements", n);
-    TRY(tensor_new(t, e, t->rank, t->dims));
+    TRY(tensor_new(t, type->elem, type->rank, type->dims));
     return parse_elements(p, t, n);
 }
 

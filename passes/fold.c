@@ -15,7 +15,7 @@ typedef struct Fold {
 } Fold;
 
 /* Ops whose output repeats a small input: folding them trades a cheap op for bytes. */
-static const char *const repeating[] = {"Expand", "Tile", "ConstantOfShape", "OneHot", "EyeLike", "Resize", NULL};
+static const char *const repeating[] = {"Expand", "Tile", "ConstantOfShape", "OneHot", "EyeLike", "Resize", "Range", NULL};
 /* Weights kept small on purpose: folding would undo a quantization. */
 static const char *const kept[] = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", NULL};
 
@@ -43,11 +43,14 @@ static int64_t output_bytes(const Graph *g, const Node *n) {
     return sum;
 }
 
+/* Sizes that depend on data (NonZero) are only found by evaluating, which small inputs make safe. */
+enum { SMALL_INPUT = 65536 };
+
 static bool worth_folding(const Fold *f, const Node *n) {
     int64_t in = 0, out = output_bytes(f->g, n);
-    if (out < 0) return false;
     for (int i = 0; i < n->n_in; i++)
         if (n->in[i] != NO_ID) in += (int64_t)f->g->values[n->in[i]].constant->bytes;
+    if (out < 0) return in <= SMALL_INPUT && !is_one_of(n, repeating);
     return out <= 2 * in || out <= (is_one_of(n, repeating) ? f->max_expand : f->max_bytes);
 }
 
