@@ -161,24 +161,27 @@ Status eval_max_pool(EvalCtx *c) {
 /* What one window of AveragePool and LpPool becomes. */
 typedef double (*WindowFn)(const Pool *p, const WindowBox *b, const double *x, int64_t param);
 
-static double window_mean(const Pool *p, const WindowBox *b, const double *x, int64_t include_pad) {
+static double window_sum(const Pool *p, const WindowBox *b, const double *x, int64_t param) {
+    (void)param;
     double sum = 0;
     FOR_TAPS(p, *b, i) sum += x[i];
+    return sum;
+}
+
+/* Elements that a mean divides by. */
+static int64_t window_count(const WindowBox *b, bool padded) {
     int64_t inside = (b->hi[0] - b->lo[0]) * (b->hi[1] - b->lo[1]) * (b->hi[2] - b->lo[2]);
-    return sum / (double)(include_pad ? b->padded : inside);
+    return padded ? b->padded : inside;
+}
+
+static double window_mean(const Pool *p, const WindowBox *b, const double *x, int64_t include_pad) {
+    return window_sum(p, b, x, 0) / (double)window_count(b, include_pad != 0);
 }
 
 static double window_norm(const Pool *p, const WindowBox *b, const double *x, int64_t order) {
     double sum = 0;
     FOR_TAPS(p, *b, i) sum += pow(fabs(x[i]), (double)order);
     return pow(sum, 1.0 / (double)order);
-}
-
-static double window_sum(const Pool *p, const WindowBox *b, const double *x, int64_t param) {
-    (void)param;
-    double sum = 0;
-    FOR_TAPS(p, *b, i) sum += x[i];
-    return sum;
 }
 
 /* fn of every window of every plane, in fresh scratch memory. */
@@ -196,9 +199,17 @@ static Status map_windows(const EvalCtx *c, const Pool *p, WindowFn fn, int64_t 
     return NULL;
 }
 
-Status pool_sums(const EvalCtx *c, double offset, Pool *p, double **y) {
+Status pool_sums(const EvalCtx *c, double offset, bool padded, Pool *p, double **y, int64_t **counts) {
     double *x;
+    int64_t at[MAX_SPATIAL] = {0};
     TRY(pool_start(c, p));
+    int64_t plane = ref_product(p->out, 0, MAX_SPATIAL);
+    TRY_ALLOC(*counts = ARENA_ARRAY(c->scratch, int64_t, plane));
+    for (int64_t i = 0; i < plane; i++, ref_next(MAX_SPATIAL, p->out, at)) {
+        WindowBox b;
+        window_box(p, at, &b);
+        (*counts)[i] = window_count(&b, padded);
+    }
     TRY(dense_read_minus(c, c->in[0], offset, &x));
     return map_windows(c, p, window_sum, 0, x, y);
 }
