@@ -35,11 +35,13 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/pareConfigVersion.cmake"
 install(FILES "${PROJECT_BINARY_DIR}/pareConfig.cmake" "${PROJECT_BINARY_DIR}/pareConfigVersion.cmake"
         DESTINATION "${config_dir}")
 
-
 set(PARE_STATIC_FLAGS "-l${PARE_STATIC_LIBS}")
 string(REPLACE ";" " -l" PARE_STATIC_FLAGS "${PARE_STATIC_FLAGS}")
 if(PARE_ONEDNN)
     string(APPEND PARE_STATIC_FLAGS " -L\${libdir}/pare -l:${PARE_STATIC_ONEDNN} -Wl,-rpath,\${libdir}/pare")
 endif()
+# The .pc file finds the prefix from where it lies itself, so that an installed tree can be moved.
+file(RELATIVE_PATH PARE_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" PARE_PC_PREFIX "${PARE_PC_PREFIX}")
 configure_file(cmake/pare.pc.in "${PROJECT_BINARY_DIR}/pare.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/pare.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -2,13 +2,24 @@
 #
 # A kernel's file name ends in its instruction set (gemm_avx512.c). That suffix alone decides the compiler flags, so
 # that no other file is ever compiled for more than the baseline and the choice stays with run-time detection.
-set(isa_suffixes avx2 avx512 vnni bf16 amx)
-set(isa_avx512_base -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+# Where two suffixes match, the later in the list holds.
+set(isa_suffixes
+    avx2
+    avx_vnni
+    avx512
+    avx512_vnni
+    avx512_bf16
+    amx
+    amx_int8
+    amx_bf16)
 set(isa_flags_avx2 -mavx2 -mfma -mf16c)
-set(isa_flags_avx512 ${isa_avx512_base})
-set(isa_flags_vnni ${isa_avx512_base} -mavx512vnni)
-set(isa_flags_bf16 ${isa_avx512_base} -mavx512bf16)
-set(isa_flags_amx ${isa_avx512_base} -mavx512vnni -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16)
+set(isa_flags_avx_vnni ${isa_flags_avx2} -mavxvnni)
+set(isa_flags_avx512 ${isa_flags_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+set(isa_flags_avx512_vnni ${isa_flags_avx512} -mavx512vnni)
+set(isa_flags_avx512_bf16 ${isa_flags_avx512} -mavx512bf16)
+set(isa_flags_amx ${isa_flags_avx512_vnni} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16)
+set(isa_flags_amx_int8 ${isa_flags_amx})
+set(isa_flags_amx_bf16 ${isa_flags_amx})
 
 # pare_isa_of(path out): the instruction-set suffix of a kernel file, or "".
 function(pare_isa_of path out)

@@ -26,10 +26,13 @@ target_compile_definitions(
 target_include_directories(pare_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests")
 
 # Kernels of instruction sets that this machine may lack, a second time on SIMDe without any -m flag.
-if(pare_isa_sources)
+# AMX has no emulation in SIMDe.
+set(simde_sources ${pare_isa_sources})
+list(FILTER simde_sources EXCLUDE REGEX "_amx[^/]*\\.c$")
+if(simde_sources)
     find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h REQUIRED)
     set(simde_copies "")
-    foreach(source IN LISTS pare_isa_sources)
+    foreach(source IN LISTS simde_sources)
         # A copy of the path, because flags belong to a path and the library's own build has -m flags on this one.
         set(copy "${generated_dir}/simde/${source}")
         file(CONFIGURE OUTPUT "${copy}" CONTENT "#include \"@source@\"\n" @ONLY)
@@ -44,8 +47,8 @@ endif()
 
 # pare_test_properties(name source folder): folder, environment and labels common to all tests.
 function(pare_test_properties name source folder)
-    file(STRINGS "${source}" marks REGEX "^// ctest: ")
-    string(REGEX REPLACE "// ctest: *" "" marks "${marks}")
+    file(STRINGS "${source}" marks REGEX "^(//|/\\*) ctest: ")
+    string(REGEX REPLACE "(//|/\\*) ctest: |\\*/" "" marks "${marks}")
     separate_arguments(marks)
     if(folder MATCHES "^(backends|exec)$")
         list(APPEND marks tsan)

@@ -50,7 +50,7 @@ FNR == 1 {
     if ($0 ~ /\*\*\*Skipped/) record(name[id], 1)
     else if ($0 ~ / Passed /) { if (!cases[id]) record(name[id], 2) }
     else {
-        if (!bad[id]) record(name[id] " (program)", 3)
+        if (!bad[id]) record(name[id] (cases[id] ? " (program)" : ""), 3)
         failed_output[name[id] " in " log_name] = text[id] "    " $0 "\n"
     }
 }

@@ -11,9 +11,13 @@ run_lint() {
     say "clang-format"
     c_files | xargs -r clang-format --dry-run -Werror || failed=1
     say "clang-tidy"
-    # Only files of this machine's build: those of other instruction sets have no entry in the compile commands.
-    c_files | grep '\.c$' | grep -F -x -f <(compiled_files) |
-        xargs -r -P "$JOBS" -n 4 clang-tidy -p build --quiet --extra-arg=-Wno-unknown-warning-option || failed=1
+    # One file a process: version 14 mixes up va_list between files. Files without compile command are of another
+    # architecture.
+    # The analyzer sees one file at a time and does not know that a made error is never NULL. Following calls into such
+    # a function, it takes each failure for a success that leaves the output arguments unset: so ipa=none.
+    local args=(-Wno-unknown-warning-option -Xclang -analyzer-config -Xclang ipa=none)
+    c_files | grep -F -x -f <(compiled_files) |
+        xargs -r -P "$JOBS" -n 1 clang-tidy -p build --quiet "${args[@]/#/--extra-arg=}" || failed=1
     say "cppcheck"
     cppcheck --project=build/compile_commands.json --quiet --error-exitcode=1 -j "$JOBS" --inline-suppr \
         --enable=warning,performance,portability --suppressions-list=scripts/cppcheck.supp \

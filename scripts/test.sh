@@ -44,6 +44,7 @@ run_tests() {
 
     configure_tree build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DPARE_SANITIZE=thread
     local targets
+    ninja -C "$ROOT/build-tsan" build.ninja >&2 # sees new test files
     targets=$(tsan_targets build-tsan)
     if [ -n "$targets" ]; then
         # shellcheck disable=SC2086

@@ -330,7 +330,7 @@ Status infer_compare(InferCtx *c) { return infer_broadcast_all(c, ELEM_BOOL); }
 typedef Dim (*KnownFn)(InferCtx *c, Dim a, Dim b);
 static Status combine_known(InferCtx *c, KnownFn fn) {
     int na, nb;
-    const Dim *a = known_input(c, 0, &na), *b = a ? known_input(c, 1, &nb) : NULL;
+    const Dim *a = infer_known(c, 0, &na), *b = a ? infer_known(c, 1, &nb) : NULL;
     if (!b || c->n_in != 2) return NULL;
     bool flat = c->in[0]->rank <= 1 && c->in[1]->rank <= 1;
     if (!(na == 1 || nb == 1 || (na == nb && flat))) return NULL;
@@ -347,25 +347,26 @@ static Status infer_integer_op(InferCtx *c, KnownFn fn) {
 }
 
 static Dim known_div(InferCtx *c, Dim a, Dim b) {
-    if (known_is_num(a) && known_is_num(b) && known_value(b) != 0)
-        return known_num(div_i64(known_value(a), known_value(b)));
-    return known_op(c, SYM_FLOORDIV, a, b);
+    if (DIM_IS_NUM(a) && DIM_IS_NUM(b) && b != 0) return div_i64(a, b); /* rounds toward zero */
+    return infer_dim_op(c, SYM_FLOORDIV, a, b);
 }
 
 static Dim known_equal(InferCtx *c, Dim a, Dim b) {
     /* two different symbols may still be equal at run time, and sizes are never negative */
     if (a == b) return 1;
-    if ((known_is_num(a) && known_is_num(b)) || (known_is_num(a) && a < 0) || (known_is_num(b) && b < 0)) return 0;
+    if ((DIM_IS_NUM(a) && DIM_IS_NUM(b)) || (DIM_IS_NUM(a) && a < 0) || (DIM_IS_NUM(b) && b < 0)) return 0;
     return infer_fresh(c);
 }
 
 /* clang-format off */
-#define KNOWN_OPS(X) X(add, SYM_ADD) X(sub, SYM_SUB) X(mul, SYM_MUL) X(mod, SYM_MOD) X(min, SYM_MIN) X(max, SYM_MAX)
+#define KNOWN_OPS(X) X(add, SYM_ADD) X(sub, SYM_SUB) X(mul, SYM_MUL) X(floormod, SYM_MOD) X(min, SYM_MIN) X(max, SYM_MAX)
 /* clang-format on */
 #define INFER_KNOWN_OP(OP, SYM)                                                                                        \
-    static Dim known_##OP(InferCtx *c, Dim a, Dim b) { return known_op(c, SYM, a, b); }                                \
+    static Dim known_##OP(InferCtx *c, Dim a, Dim b) { return infer_dim_op(c, SYM, a, b); }                            \
     Status infer_##OP(InferCtx *c) { return infer_integer_op(c, known_##OP); }
 KNOWN_OPS(INFER_KNOWN_OP)
+
+Status infer_mod(InferCtx *c) { return attr_int(c->node, "fmod") ? infer_elementwise(c) : infer_floormod(c); }
 
 Status infer_div(InferCtx *c) { return infer_integer_op(c, known_div); }
 
@@ -379,14 +380,14 @@ Status infer_where(InferCtx *c) {
     const Dim *k[3];
     TRY(infer_broadcast_all(c, infer_elem(c, 1)));
     for (int i = 0; i < 3; i++) {
-        if (!infer_is_ranked(c, i) || c->in[i]->rank > 1 || !(k[i] = known_input(c, i, &n[i]))) return NULL;
+        if (!infer_is_ranked(c, i) || c->in[i]->rank > 1 || !(k[i] = infer_known(c, i, &n[i]))) return NULL;
         if (n[i] != 1) len = n[i];
     }
     Dim *out;
     TRY_ALLOC(out = ARENA_ARRAY(c->scratch, Dim, len));
     for (int i = 0; i < len; i++) {
         Dim cond = k[0][n[0] == 1 ? 0 : i], x = k[1][n[1] == 1 ? 0 : i], y = k[2][n[2] == 1 ? 0 : i];
-        out[i] = x == y ? x : !known_is_num(cond) ? infer_fresh(c) : cond ? x : y;
+        out[i] = x == y ? x : !DIM_IS_NUM(cond) ? infer_fresh(c) : cond ? x : y;
     }
     return infer_set_known(c, 0, out, len);
 }

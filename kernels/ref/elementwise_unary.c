@@ -179,10 +179,10 @@ Status infer_identity(InferCtx *c) {
 Status infer_neg(InferCtx *c) {
     int n;
     TRY(infer_same(c));
-    const Dim *x = elem_is_int(infer_elem(c, 0)) ? known_input(c, 0, &n) : NULL;
+    const Dim *x = elem_is_int(infer_elem(c, 0)) ? infer_known(c, 0, &n) : NULL;
     if (!x) return NULL;
     Dim *y;
     TRY_ALLOC(y = ARENA_ARRAY(c->scratch, Dim, n));
-    for (int i = 0; i < n; i++) y[i] = known_op(c, SYM_SUB, 0, x[i]);
+    for (int i = 0; i < n; i++) y[i] = infer_dim_op(c, SYM_SUB, 0, x[i]);
     return infer_set_known(c, 0, y, n);
 }

@@ -112,6 +112,7 @@ ElemType infer_elem(const InferCtx *c, int i); /* ELEM_UNDEFINED when unknown */
 /* Product of dims[from, to) with symbols. */
 Dim infer_product(InferCtx *c, const Dim *dims, int from, int to);
 Dim infer_dim_op(InferCtx *c, SymOp op, Dim a, Dim b); /* sym_op in the graph's table */
+#define DIM_IS_NUM(d) (!DIM_IS_SYM(d))
 Dim infer_fresh(InferCtx *c);
 /* Input i as plain numbers (constant, or known without symbols), in scratch; false when it is not known. An absent
  * input gives true with *n = 0 and *v = NULL. */
@@ -119,17 +120,7 @@ bool infer_ints(InferCtx *c, int i, const int64_t **v, int *n);
 /* Output o has elements `e` and `rank` dims that depend on data. */
 void infer_set_fresh(InferCtx *c, int o, ElemType e, int rank);
 
-/* Known integer content is an array of Dim, in which negatives name symbols. Negative NUMBERS (the -1 in a Reshape
- * target) are held far below all symbols: known_num(-1). */
-Dim known_num(int64_t v);
-bool known_is_num(Dim d);
-int64_t known_value(Dim d); /* of a number */
-/* a op b; what cannot be expressed gives a fresh symbol. */
-Dim known_op(InferCtx *c, SymOp op, Dim a, Dim b);
-/* Known content of input i, negative numbers encoded; NULL when unknown. */
-const Dim *known_input(InferCtx *c, int i, int *n);
-/* Passes input 0's content on to output 0 (reshaping ops). */
+/* Passes input 0's known content on to output 0 (reshaping ops). */
 PARE_NODISCARD Status known_pass(InferCtx *c);
-enum { KNOWN_MAX = 1024 }; /* longer content is not tracked */
 
 #endif
