@@ -359,14 +359,18 @@ static Dim known_equal(InferCtx *c, Dim a, Dim b) {
 }
 
 /* clang-format off */
-#define KNOWN_OPS(X) X(add, SYM_ADD) X(sub, SYM_SUB) X(mul, SYM_MUL) X(floormod, SYM_MOD) X(min, SYM_MIN) X(max, SYM_MAX)
+#define KNOWN_OPS(X) X(add, SYM_ADD) X(sub, SYM_SUB) X(mul, SYM_MUL) X(min, SYM_MIN) X(max, SYM_MAX)
 /* clang-format on */
 #define INFER_KNOWN_OP(OP, SYM)                                                                                        \
     static Dim known_##OP(InferCtx *c, Dim a, Dim b) { return infer_dim_op(c, SYM, a, b); }                            \
     Status infer_##OP(InferCtx *c) { return infer_integer_op(c, known_##OP); }
 KNOWN_OPS(INFER_KNOWN_OP)
 
-Status infer_mod(InferCtx *c) { return attr_int(c->node, "fmod") ? infer_elementwise(c) : infer_floormod(c); }
+static Dim known_mod(InferCtx *c, Dim a, Dim b) { return infer_dim_op(c, SYM_MOD, a, b); }
+
+Status infer_mod(InferCtx *c) {
+    return attr_int(c->node, "fmod") ? infer_elementwise(c) : infer_integer_op(c, known_mod);
+}
 
 Status infer_div(InferCtx *c) { return infer_integer_op(c, known_div); }
 

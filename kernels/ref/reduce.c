@@ -203,12 +203,22 @@ static Status eval_floats(EvalCtx *c, const Reduction *k, const Reduced *r) {
     return NULL;
 }
 
+/* v within the element type's range: what the maximum of nothing is. */
+static int64_t within(ElemType e, int64_t v) {
+    int bits = e == ELEM_BOOL ? 1 : elem_bits(e);
+    if (bits == 64) return v;
+    bool is_signed = e != ELEM_BOOL && elem_is_signed(e);
+    int64_t span = (int64_t)1 << (is_signed ? bits - 1 : bits), low = is_signed ? -span : 0;
+    return v < low ? low : v >= span ? span - 1 : v;
+}
+
 static Status eval_integers(EvalCtx *c, const Reduction *k, const Reduced *r) {
     int64_t *x, *acc;
     bool wide = c->in[0]->elem == ELEM_U64;
+    int64_t start = wide ? k->ustart : within(c->in[0]->elem, k->istart);
     TRY_ALLOC(x = ref_read_i64(c->scratch, c->in[0]));
     TRY_ALLOC(acc = ARENA_ARRAY(c->scratch, int64_t, r->slots));
-    for (int64_t i = 0; i < r->slots; i++) acc[i] = wide ? k->ustart : k->istart;
+    for (int64_t i = 0; i < r->slots; i++) acc[i] = start;
     run_i64(r, wide ? k->urow : k->irow, x, acc);
     if (k->finish == FINISH_MEAN && r->count == 0 && r->slots > 0)
         return eval_error(c, STATUS_INVALID, "the mean of no integers is undefined");
