@@ -7,6 +7,9 @@
 #include "kernels/cpu/eltwise/binary.h"
 #include "kernels/cpu/eltwise/quant.h"
 #include "kernels/cpu/eltwise/unary.h"
+#include "kernels/cpu/move/move.h"
+#include "kernels/cpu/move/reduce.h"
+#include "kernels/cpu/move/resize.h"
 #include "kernels/cpu/norm/norm.h"
 #include "kernels/cpu/pool/pool.h"
 
