@@ -3,6 +3,7 @@
 #include <string.h>
 
 /* The rows' objects are declared by type name only through their families' headers. */
+#include "kernels/cpu/attention/attention.h"
 #include "kernels/cpu/dwconv/dwconv.h"
 #include "kernels/cpu/eltwise/binary.h"
 #include "kernels/cpu/eltwise/quant.h"
