@@ -2,12 +2,6 @@
 
 #include <string.h>
 
-#define OP(domain, name, since, attrs, min_in, max_in, min_out, max_out, infer, eval, flags)                           \
-    Status infer(InferCtx *c);                                                                                         \
-    Status eval(EvalCtx *c);
-#include "ir/ops.def"
-#undef OP
-
 static const OpDef table[] = {
 #define OP(domain, name, since, attrs, min_in, max_in, min_out, max_out, infer, eval, flags)                           \
     {domain, #name, since, attrs, min_in, max_in, min_out, max_out, infer, eval, flags},

@@ -43,6 +43,13 @@ typedef struct EvalCtx {
 } EvalCtx;
 typedef Status (*EvalFn)(EvalCtx *c);
 
+/* Every rule of the table. */
+#define OP(domain, name, since, attrs, min_in, max_in, min_out, max_out, infer, eval, flags)                           \
+    Status infer(InferCtx *c);                                                                                         \
+    Status eval(EvalCtx *c);
+#include "ir/ops.def"
+#undef OP
+
 typedef struct OpDef {
     const char *domain; /* "" = ai.onnx, "pare", "com.microsoft" */
     const char *name;

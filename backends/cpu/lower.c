@@ -6,10 +6,6 @@
 #include <limits.h>
 #include <string.h>
 
-#define LOWER(domain, op, fn, slices) Status fn(Lowering *l, NodeId id, const Group *group, bool *done);
-#include "backends/cpu/lower.def"
-#undef LOWER
-
 static const LowerRow rows[] = {
 #define LOWER(domain, op, fn, slices) {domain, #op, fn, slices},
 #include "backends/cpu/lower.def"

@@ -55,7 +55,7 @@ static bool binary_kind(const Node *n, BinaryKind *kind) {
     return false;
 }
 
-Status nest_operand(Lowering *l, ValueId v, const Type *out, Layout layout, Operand *where, int64_t *strides) {
+static Status nest_operand(Lowering *l, ValueId v, const Type *out, Layout layout, Operand *where, int64_t *strides) {
     const Type *t = lower_type(l, v);
     int64_t own[MAX_RANK] = {0}, ld = 0;
     /* A small or broadcast operand is walked in whatever order it has; a full one is wanted in the nest's layout. */
@@ -72,12 +72,12 @@ Status nest_operand(Lowering *l, ValueId v, const Type *out, Layout layout, Oper
 }
 
 /* Logical dims and strides into the order of the layout: channels last. */
-void nest_dim(EltNest *nest, int at, int64_t dim, const int64_t strides[3]) {
+static void nest_dim(EltNest *nest, int at, int64_t dim, const int64_t strides[3]) {
     nest->dims[at] = dim;
     for (int k = 0; k < 3; k++) nest->stride[k][at] = strides[k];
 }
 
-void nest_fill(EltNest *nest, const Type *out, Layout layout, int64_t strides[3][MAX_RANK]) {
+static void nest_fill(EltNest *nest, const Type *out, Layout layout, int64_t strides[3][MAX_RANK]) {
     nest->rank = out->rank ? out->rank : 1;
     if (!out->rank) {
         nest_dim(nest, 0, 1, (const int64_t[3]){0, 0, 0});
@@ -93,7 +93,7 @@ void nest_fill(EltNest *nest, const Type *out, Layout layout, int64_t strides[3]
 }
 
 /* Channels-last when a full, computed operand is. */
-Layout nest_layout(const Lowering *l, const Node *n) {
+static Layout nest_layout(const Lowering *l, const Node *n) {
     const Type *out = lower_type(l, n->out[0]);
     for (int i = 0; i < 2 && has_nhwc(out); i++) {
         const Type *t = lower_type(l, n->in[i]);

@@ -143,6 +143,10 @@ typedef struct LowerRow {
     bool slices; /* can write channels-last with a pitch: straight into a part of a concatenation */
 } LowerRow;
 
+#define LOWER(domain, op, fn, slices) Status fn(Lowering *l, NodeId id, const Group *group, bool *done);
+#include "backends/cpu/lower.def"
+#undef LOWER
+
 /* The type of a value (static by now). */
 static inline const Type *lower_type(const Lowering *l, ValueId v) { return &l->g->values[v].type; }
 /* True for rank 3, 4, 5: the value has a channels-last form. */

@@ -7,6 +7,7 @@
 #include "kernels/cpu/eltwise/binary.h"
 #include "kernels/cpu/eltwise/quant.h"
 #include "kernels/cpu/eltwise/unary.h"
+#include "kernels/cpu/norm/norm.h"
 #include "kernels/cpu/pool/pool.h"
 
 #define KERNEL2_OBJECT(family, suffix)     family##_##suffix
