@@ -1,4 +1,4 @@
-#include "isa.h"
+#include "kernels/cpu/isa.h"
 
 #include <stdatomic.h>
 #include <stddef.h>

@@ -1,4 +1,6 @@
-#include "kernels.h"
+#include "kernels/cpu/kernels.h"
+
+#include "kernels/cpu/igemm/tile.h"
 
 #define FAMILY(family)
 #define KERNEL(family, isa, mr, nr, kr, function) KernelFn_##family function;
@@ -32,9 +34,11 @@ const KernelRow *kernel_rows(size_t *count) {
     return ROWS;
 }
 
-const KernelRow *kernel_best(KernelFamily family) {
+const KernelRow *kernel_best_for(KernelFamily family, Isa isa) {
     const KernelRow *best = NULL;
     for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++)
-        if (ROWS[i].family == family && isa_has(ROWS[i].isa)) best = &ROWS[i];
+        if (ROWS[i].family == family && ROWS[i].isa <= isa && isa_has(ROWS[i].isa)) best = &ROWS[i];
     return best;
 }
+
+const KernelRow *kernel_best(KernelFamily family) { return kernel_best_for(family, ISA_COUNT); }

@@ -2,7 +2,7 @@
 #ifndef PARE_KERNELS_CPU_KERNELS_H
 #define PARE_KERNELS_CPU_KERNELS_H
 
-#include "isa.h"
+#include "kernels/cpu/isa.h"
 
 #include <stddef.h>
 
@@ -29,7 +29,10 @@ typedef struct KernelRow {
 /* All rows built into this binary, in the order of kernels.def. Rows may need an ISA that the CPU lacks. */
 const KernelRow *kernel_rows(size_t *count);
 
-/* The last row of the family that may run here (isa_has), or NULL when the family has none. */
+/* The last row of the family that may run here (isa_has). Every family has a plain row: never NULL. */
 const KernelRow *kernel_best(KernelFamily family);
+
+/* The same among the rows up to `isa` in the order of enum Isa, for companions of a kernel already chosen. */
+const KernelRow *kernel_best_for(KernelFamily family, Isa isa);
 
 #endif

@@ -1,6 +1,6 @@
-#include "team.h"
+#include "kernels/cpu/team.h"
 
-#include "isa.h"
+#include "kernels/cpu/isa.h"
 
 #include <pthread.h>
 #include <sched.h>
