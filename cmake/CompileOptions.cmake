@@ -36,11 +36,18 @@ if(PARE_SANITIZE)
     target_link_options(pare_options INTERFACE ${sanitize_flags})
     target_compile_definitions(pare_options INTERFACE PARE_SANITIZE=1)
     # Instrumented code hides from gcc what is always set before use; the plain build has that warning on.
-    target_compile_options(pare_options INTERFACE -Wno-maybe-uninitialized)
+    if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+        target_compile_options(pare_options INTERFACE -Wno-maybe-uninitialized)
+    endif()
 elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     # Files are untrusted input. The sanitizers bring checks of their own, and -O0 knows no fortification.
     target_compile_options(pare_options INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
     target_link_options(pare_options INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+if(PARE_FUZZ)
+    target_compile_options(pare_options INTERFACE -fsanitize=fuzzer-no-link) # coverage for the fuzzer
+    target_link_options(pare_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
