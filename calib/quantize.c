@@ -158,15 +158,13 @@ static Status choose_ranges(const Graph *g, const Calibration *c, const Quantize
 /* ---- quantization ---- */
 
 typedef struct Means {
-    const Graph *g;
     const Calibration *c;
     Arena *a;
 } Means;
 
-static const double *input_means(void *ctx, NodeId product) {
+static const double *input_means(void *ctx, ValueId input) {
     Means *m = ctx;
-    ValueId v = m->g->nodes[product].in[0];
-    const Observer *o = m->c->values[v].channels;
+    const Observer *o = m->c->values[input].channels;
     double *means = o ? ARENA_ARRAY(m->a, double, o->channels) : NULL;
     for (int64_t i = 0; means && i < o->channels; i++) means[i] = observer_channel_mean(o, i);
     return means;
@@ -207,7 +205,7 @@ static Status quantize_copy(const Calibration *c, const QuantizeOptions *o, Aren
     TRY_ALLOC(values);
     TRY(choose_ranges(copy, c, o, &s, values));
     if (report) TRY(fill_report(copy, &s, report));
-    Means means = {copy, c, a};
+    Means means = {c, a};
     return quant_insert(copy, &o->config, &s, values, o->bias_correction ? input_means : NULL, &means);
 }
 

@@ -258,7 +258,7 @@ static Status insert_all(Inserter *x, InputMeansFn means, void *ctx) {
     for (uint32_t k = 0; k < s->n_products; k++) x->input[k] = g->nodes[s->products[k]].in[0];
     for (uint32_t v = 0; v < n_values; v++)
         if (s->quantized[v]) TRY(insert_pair(x, v));
-    for (uint32_t k = 0; k < s->n_products; k++) TRY(insert_product(x, k, means ? means(ctx, s->products[k]) : NULL));
+    for (uint32_t k = 0; k < s->n_products; k++) TRY(insert_product(x, k, means ? means(ctx, x->input[k]) : NULL));
     TRY(graph_sort(g));
     graph_eliminate_dead(g);
     return graph_infer(g);

@@ -51,7 +51,7 @@ typedef struct ValueQuant {
 
 /* Means of a product's input channels (E[x] by channel: conv: axis 1, matrices: last axis) for bias correction, or
  * NULL. Length: channels of the input. */
-typedef const double *(*InputMeansFn)(void *ctx, NodeId product);
+typedef const double *(*InputMeansFn)(void *ctx, ValueId input);
 
 /* Edits g. `values` is indexed by set number. Bias correction (Nagel et al., "Data-Free Quantization Through Weight
  * Equalization and Bias Correction", ICCV 2019, with means from calibration data): the expected error of each output
