@@ -33,7 +33,8 @@ typedef struct Scan {
 } Scan;
 
 static Status broken(const Scan *s, size_t at, const char *what) {
-    return status_make(STATUS_INVALID, "%s: not a valid ONNX file: %s at byte %zu (the file may be cut off or of another kind)",
+    return status_make(STATUS_INVALID,
+                       "%s: not a valid ONNX file: %s at byte %zu (the file may be cut off or of another kind)",
                        s->file, what, at);
 }
 
@@ -85,13 +86,18 @@ static Status read_field(const Scan *s, const ProtobufCMessageDescriptor *desc, 
         TRY(read_varint(s, at, end, &length));
         length = 0;
         break;
-    case WIRE_64: length = 8; break;
-    case WIRE_32: length = 4; break;
+    case WIRE_64:
+        length = 8;
+        break;
+    case WIRE_32:
+        length = 4;
+        break;
     case WIRE_LENGTH:
         TRY(read_varint(s, at, end, &length));
         f->payload = *at;
         break;
-    default: return broken(s, f->tag_at, "a field has an unknown encoding");
+    default:
+        return broken(s, f->tag_at, "a field has an unknown encoding");
     }
     if (length > end - *at) return broken(s, f->tag_at, "a length runs past the end");
     *at += (size_t)length;
@@ -101,8 +107,9 @@ static Status read_field(const Scan *s, const ProtobufCMessageDescriptor *desc, 
 
 /* Fields that pare never reads: documentation, training, placement on devices. */
 static bool is_dropped(const ProtobufCFieldDescriptor *f) {
-    static const char *const names[] = {"doc_string",    "metadata_props",          "training_info", "device_configurations",
-                                        "configuration", "quantization_annotation", "denotation"};
+    static const char *const names[] = {
+        "doc_string",    "metadata_props",          "training_info", "device_configurations",
+        "configuration", "quantization_annotation", "denotation"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(f->name, names[i])) return true;
     return false;
@@ -149,7 +156,8 @@ static Status scan_message(Scan *s, const ProtobufCMessageDescriptor *desc, size
         TRY(read_field(s, desc, &at, end, &f));
         if (!f.desc || is_dropped(f.desc)) continue;
         bool message = f.desc->type == PROTOBUF_C_TYPE_MESSAGE && f.wire == WIRE_LENGTH;
-        bool raw = desc == &onnx__tensor_proto__descriptor && !strcmp(f.desc->name, "raw_data") && f.wire == WIRE_LENGTH;
+        bool raw =
+            desc == &onnx__tensor_proto__descriptor && !strcmp(f.desc->name, "raw_data") && f.wire == WIRE_LENGTH;
         /* A singular message given twice would be merged: no writer does that, and one tensor would have two ranges. */
         if ((message || raw) && f.desc->label != PROTOBUF_C_LABEL_REPEATED) {
             if (seen >> f.index & 1) return broken(s, f.tag_at, "a field that may occur once occurs twice");
@@ -177,8 +185,9 @@ Status wire_read_message(const ProtobufCMessageDescriptor *desc, const uint8_t *
         if (!*out && failed)
             status = status_oom();
         else if (!*out)
-            status = status_make(STATUS_INVALID, "%s: not a valid ONNX file: a field does not have the type that the ONNX "
-                                                 "schema gives it (the file may be cut off or of another kind)",
+            status = status_make(STATUS_INVALID,
+                                 "%s: not a valid ONNX file: a field does not have the type that the ONNX "
+                                 "schema gives it (the file may be cut off or of another kind)",
                                  file);
     }
     buf_free(&s.out);

@@ -1,10 +1,10 @@
 /* Files: whole-file reading as shared bytes, and outputs that appear whole or not at all.
  *
- * Small files are read into memory; large ones are mapped, so that weights stay on disk until they are touched. A mapped
- * file that another process cuts short would raise SIGBUS at the first touch behind its new end. The first mapping
- * therefore installs a SIGBUS handler that puts zeroed pages there and remembers the file; file_check_maps reports it.
- * Faults outside our mappings go on to the handler that was there before.
- * Thread-safety: everything here may be called from any thread. */
+ * Small files are read into memory; large ones are mapped, so that weights stay on disk until they are touched. A
+ * mapped file that another process cuts short would raise SIGBUS at the first touch behind its new end. The first
+ * mapping therefore installs a SIGBUS handler that puts zeroed pages there and remembers the file; file_check_maps
+ * reports it. Faults outside our mappings go on to the handler that was there before. Thread-safety: everything here
+ * may be called from any thread. */
 #ifndef PARE_IR_FILE_H
 #define PARE_IR_FILE_H
 

@@ -169,8 +169,8 @@ Status file_map(const char *path, Blob **out) {
 Status file_check_maps(void) {
     const char *path = atomic_load(&damaged_path);
     if (!path) return NULL;
-    return status_make(STATUS_ENVIRONMENT, "%s: became shorter or unreadable while it was in use; run again when it is complete",
-                       path);
+    return status_make(STATUS_ENVIRONMENT,
+                       "%s: became shorter or unreadable while it was in use; run again when it is complete", path);
 }
 
 Status file_size(const char *path, uint64_t *bytes) {

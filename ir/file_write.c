@@ -125,7 +125,8 @@ static Status write_replacing(const char *path, const FilePart *parts, size_t n)
     int fd = -1;
     TRY(open_temporary(path, &name, &fd));
     int slot = register_temporary(name);
-    Status s = slot < 0 ? status_make(STATUS_ENVIRONMENT, "%s: more than %d files are being written at once", path, MAX_TEMPORARIES)
+    Status s = slot < 0 ? status_make(STATUS_ENVIRONMENT, "%s: more than %d files are being written at once", path,
+                                      MAX_TEMPORARIES)
                         : write_joined(fd, parts, n, path);
     if (!s && fsync(fd)) s = write_error(path, "be synced");
     if (close(fd) && !s) s = write_error(path, "be written");

@@ -35,7 +35,8 @@ static Status pass_known(InferCtx *c, const bool *reduced) {
         const char *name;
         SymOp op;
         int64_t start;
-    } folds[] = {{"ReduceProd", SYM_MUL, 1}, {"ReduceSum", SYM_ADD, 0}, {"ReduceMax", SYM_MAX, 0}, {"ReduceMin", SYM_MIN, 0}};
+    } folds[] = {
+        {"ReduceProd", SYM_MUL, 1}, {"ReduceSum", SYM_ADD, 0}, {"ReduceMax", SYM_MAX, 0}, {"ReduceMin", SYM_MIN, 0}};
     int n;
     const Dim *v = c->in[0]->rank == 1 && reduced[0] ? infer_known(c, 0, &n) : NULL;
     for (size_t k = 0; v && k < sizeof folds / sizeof *folds; k++) {
@@ -157,7 +158,8 @@ static bool next_row(const Reduced *r, int64_t *idx, int64_t *at) {
 }
 
 static void run_f64(const Reduced *r, RowF64 row, const double *x, double *acc, const double *shift) {
-    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1, step = r->rank ? r->stride[r->rank - 1] : 0;
+    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1,
+            step = r->rank ? r->stride[r->rank - 1] : 0;
     if (r->slots == 0 || r->count == 0) return;
     do {
         row(acc + at, step, x, n, shift ? shift + at : NULL);
@@ -166,7 +168,8 @@ static void run_f64(const Reduced *r, RowF64 row, const double *x, double *acc, 
 }
 
 static void run_i64(const Reduced *r, RowI64 row, const int64_t *x, int64_t *acc) {
-    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1, step = r->rank ? r->stride[r->rank - 1] : 0;
+    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1,
+            step = r->rank ? r->stride[r->rank - 1] : 0;
     if (r->slots == 0 || r->count == 0) return;
     do {
         row(acc + at, step, x, n);
@@ -203,12 +206,22 @@ static Status eval_floats(EvalCtx *c, const Reduction *k, const Reduced *r) {
     return NULL;
 }
 
+/* v within the element type's range: what the maximum of nothing is. */
+static int64_t within(ElemType e, int64_t v) {
+    int bits = e == ELEM_BOOL ? 1 : elem_bits(e);
+    if (bits == 64) return v;
+    bool is_signed = e != ELEM_BOOL && elem_is_signed(e);
+    int64_t span = (int64_t)1 << (is_signed ? bits - 1 : bits), low = is_signed ? -span : 0;
+    return v < low ? low : v >= span ? span - 1 : v;
+}
+
 static Status eval_integers(EvalCtx *c, const Reduction *k, const Reduced *r) {
     int64_t *x, *acc;
     bool wide = c->in[0]->elem == ELEM_U64;
+    int64_t start = wide ? k->ustart : within(c->in[0]->elem, k->istart);
     TRY_ALLOC(x = ref_read_i64(c->scratch, c->in[0]));
     TRY_ALLOC(acc = ARENA_ARRAY(c->scratch, int64_t, r->slots));
-    for (int64_t i = 0; i < r->slots; i++) acc[i] = wide ? k->ustart : k->istart;
+    for (int64_t i = 0; i < r->slots; i++) acc[i] = start;
     run_i64(r, wide ? k->urow : k->irow, x, acc);
     if (k->finish == FINISH_MEAN && r->count == 0 && r->slots > 0)
         return eval_error(c, STATUS_INVALID, "the mean of no integers is undefined");
