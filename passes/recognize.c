@@ -152,6 +152,21 @@ static Status softmax_as(Graph *g, const Match *m, const char *op, bool *done) {
 }
 
 static Status to_softmax(Graph *g, const Match *m, bool *done) { return softmax_as(g, m, "Softmax", done); }
+/* Softmax does not change with a shift of all its inputs. */
+static Status unshifted_softmax(Graph *g, const Match *m, bool *done) {
+    const Type *t = edit_ranked(g, match_value(m, "x"));
+    const Node *root = &g->nodes[m->nodes[0]];
+    int64_t axis = attr_int(root, "axis");
+    axis += axis < 0 && t ? t->rank : 0;
+    if (!t || one_axis(g, match_value(m, "ax"), t->rank) != axis || !reduced_along(g, m, "mx", t, (int)axis))
+        return NULL;
+    *done = true;
+    ValueId shifted = root->in[0];
+    graph_set_input(g, m->nodes[0], 0, match_value(m, "x"));
+    edit_remove_unused(g, shifted);
+    return NULL;
+}
+
 static Status to_log_softmax(Graph *g, const Match *m, bool *done) { return softmax_as(g, m, "LogSoftmax", done); }
 
 static Status log_of_softmax(Graph *g, const Match *m, bool *done) {
@@ -212,6 +227,7 @@ static const Rule arithmetic_rules[] = {
     {"Div", "Div(e=Exp(x), s=~ReduceSum(e, bx))", to_softmax},
     {"Sub", "Sub(d=Sub(x, mx=~ReduceMax(x, ax)), s=~Log(~ReduceSum(Exp(d), bx)))", to_log_softmax},
     {"Log", "Log(y=Softmax(x))", log_of_softmax},
+    {"Softmax", "Softmax(Sub(x, mx=~ReduceMax(x, ax)))", unshifted_softmax},
 };
 /* After everything that has means inside it. */
 static const Rule late_rules[] = {{"ReduceMean", "ReduceMean(x, ax)", to_global_pool}};
