@@ -174,48 +174,39 @@ bool weighted_has_no_padding(const Graph *g, const Weighted *w) {
 
 /* ---- writing ---- */
 
-/* How the elements of a weight tensor map to channels: element e has output channel out(e) and input channel in(e). */
+/* How a weight tensor maps to channels: seen as [d0, d1, inner], the runs of `inner` elements at (i, j) have one output
+ * and one input channel. */
 typedef struct Layout {
-    int64_t d0, d1, inner, group; /* the tensor as [d0, d1, inner] */
+    int64_t d0, d1, inner, group;
     enum { OIK, IOK, KN, NK } kind;
 } Layout;
 
 static Layout layout_of(const Node *n, const Tensor *t) {
-    Layout l = {.inner = 1, .group = 1};
+    Layout l = {.d0 = t->dims[0], .d1 = t->dims[1], .inner = 1, .group = 1};
     if (is_conv(n)) {
         l.kind = op_is(n, "Conv") ? OIK : IOK;
-        l.d0 = t->dims[0];
-        l.d1 = t->dims[1];
         l.group = attr_int(n, "group");
         for (int i = 2; i < t->rank; i++) l.inner *= t->dims[i];
-        return l;
+    } else {
+        l.kind = op_is(n, "Gemm") && attr_int(n, "transB") ? NK : KN;
     }
-    l.kind = op_is(n, "Gemm") && attr_int(n, "transB") ? NK : KN;
-    l.d0 = t->dims[0];
-    l.d1 = t->dims[1];
     return l;
 }
 
-static void channels_of(const Layout *l, int64_t e, int64_t *out, int64_t *in) {
-    int64_t j = e / l->inner % l->d1, i = e / l->inner / l->d1;
-    switch (l->kind) {
-    case OIK:
-        *out = i;
-        *in = i / (l->d0 / l->group) * l->d1 + j;
-        break;
-    case IOK:
-        *in = i;
-        *out = i / (l->d0 / l->group) * l->d1 + j;
-        break;
-    case KN:
-        *in = i;
-        *out = j;
-        break;
-    case NK:
-        *out = i;
-        *in = j;
-        break;
+static void channels_of(const Layout *l, int64_t i, int64_t j, int64_t *out, int64_t *in) {
+    bool out_first = l->kind == OIK || l->kind == NK;
+    int64_t wide = l->group > 1 ? i / (l->d0 / l->group) * l->d1 + j : j;
+    *out = out_first ? i : wide;
+    *in = out_first ? wide : i;
+}
+
+static void scale_run(Tensor *t, int64_t first, int64_t n, double factor) {
+    if (t->elem == ELEM_F32) {
+        float *p = (float *)(void *)t->data + first;
+        for (int64_t k = 0; k < n; k++) p[k] = (float)((double)p[k] * factor);
+        return;
     }
+    for (int64_t k = 0; k < n; k++) tensor_set_f64(t, first + k, tensor_get_f64(t, first + k) * factor);
 }
 
 static double at(const double *v, int64_t n, int64_t i, double deflt) { return v ? v[n == 1 ? 0 : i] : deflt; }
@@ -226,11 +217,12 @@ static Status scale_weights(Graph *g, const Weighted *w, const Affine *f, bool a
     Tensor t;
     TRY(tensor_clone(&t, graph_constant(g, n->in[1])));
     Layout l = layout_of(n, &t);
-    int64_t count = tensor_count(&t), out, in;
-    for (int64_t e = 0; e < count; e++) {
-        channels_of(&l, e, &out, &in);
-        tensor_set_f64(&t, e, tensor_get_f64(&t, e) * factor * at(f->scale, f->n, after ? out : in, 1));
-    }
+    int64_t out, in;
+    for (int64_t i = 0; i < l.d0; i++)
+        for (int64_t j = 0; j < l.d1; j++) {
+            channels_of(&l, i, j, &out, &in);
+            scale_run(&t, (i * l.d1 + j) * l.inner, l.inner, factor * at(f->scale, f->n, after ? out : in, 1));
+        }
     ValueId v;
     TRY(graph_add_constant(g, g->values[n->in[1]].name, t, &v));
     graph_set_input(g, w->node, 1, v);
@@ -292,11 +284,14 @@ Status weighted_apply_before(Graph *g, const Weighted *w, const Affine *f, Arena
     const Node *n = &g->nodes[w->node];
     const Tensor *t = graph_constant(g, n->in[1]);
     Layout l = layout_of(n, t);
-    int64_t count = f->shift ? tensor_count(t) : 0, out, in;
-    for (int64_t e = 0; e < count; e++) {
-        channels_of(&l, e, &out, &in);
-        b[out] += alpha * tensor_get_f64(t, e) * at(f->shift, f->n, in, 0);
-    }
+    int64_t rows = f->shift ? l.d0 : 0, out, in;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < l.d1; j++) {
+            channels_of(&l, i, j, &out, &in);
+            double sum = 0;
+            for (int64_t k = 0; k < l.inner; k++) sum += tensor_get_f64(t, (i * l.d1 + j) * l.inner + k);
+            b[out] += alpha * sum * at(f->shift, f->n, in, 0);
+        }
     if (f->scale || alpha != 1) TRY(scale_weights(g, w, f, false, alpha));
     return present || f->shift ? write_bias(g, w, b) : NULL;
 }

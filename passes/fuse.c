@@ -142,6 +142,36 @@ static Status fuse_in_front(Fuse *k, NodeId id, const Affine *f, bool *done) {
     return edit_bypass(g, id, f->x, done);
 }
 
+/* x·scale + shift in front of padded convolutions: the scale alone can go into the weights, which leaves
+ * x + shift/scale. `id` is the Add; the Mul is its operand's producer. */
+static Status fuse_scale_in_front(Fuse *k, NodeId id, const Affine *f, bool *done) {
+    Graph *g = k->g;
+    ValueId out = g->nodes[id].out[0];
+    NodeId mul = edit_producer(g, f->x, "Mul");
+    Affine m;
+    Weighted w;
+    if (f->scale || mul == NO_ID || graph_single_user(g, f->x) != id || g->values[out].is_output ||
+        !affine_read(g, &g->nodes[mul], k->scratch, &m) || m.shift || (m.n != 1 && (m.n != f->n || m.axis != f->axis)))
+        return NULL;
+    Affine rest = *f;
+    TRY_ALLOC(rest.shift = ARENA_ARRAY(k->scratch, double, f->n));
+    for (int64_t i = 0; i < f->n; i++) {
+        rest.shift[i] = f->shift[i] / m.scale[m.n == 1 ? 0 : i];
+        if (!(fabs(rest.shift[i]) < 1e4)) return NULL; /* x would drown in it */
+    }
+    for (uint32_t i = 0; i < g->values[out].n_uses; i++)
+        if (!takes_in_front(g, g->values[out].uses[i], &m, &w)) return NULL;
+    for (uint32_t i = 0; i < g->values[out].n_uses; i++) {
+        takes_in_front(g, g->values[out].uses[i], &m, &w);
+        TRY(weighted_apply_before(g, &w, &m, k->scratch));
+    }
+    ValueId in[2] = {m.x, NO_ID};
+    NodeId node;
+    TRY(shift_constant(g, &g->nodes[id], &rest, &in[1]));
+    *done = true;
+    return edit_replace(g, id, op_find("", "Add"), 2, in, &node);
+}
+
 /* ---- arithmetic with constants ---- */
 
 typedef enum Arith { ARITH_NONE, ARITH_ADD, ARITH_MUL, ARITH_DIV } Arith;
@@ -249,6 +279,7 @@ static Status fuse_node(Fuse *k, NodeId id, bool *done) {
     if (affine_read(k->g, &k->g->nodes[id], k->scratch, &f)) {
         TRY(fuse_behind(k, id, &f, done));
         if (!*done) TRY(fuse_in_front(k, id, &f, done));
+        if (!*done) TRY(fuse_scale_in_front(k, id, &f, done));
     }
     if (!*done) TRY(canonical_operand(k, id, done));
     if (!*done) TRY(merge_chain(k, id, done));
