@@ -220,5 +220,5 @@ static void test_f32(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_u8), cmocka_unit_test(test_f32)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_NATIVE_AND_EMULATED(tests);
 }

@@ -186,5 +186,5 @@ static void test_groups(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_softmax), cmocka_unit_test(test_rows),
                                        cmocka_unit_test(test_groups)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_NATIVE_AND_EMULATED(tests);
 }
