@@ -6,11 +6,11 @@
 typedef struct Schema {
     const char *op;
     int since;
-    const char *attrs, *in, *out; /* in, out: one letter a formal parameter, * = any number of the one before */
+    const char *attrs, *in, *out; /* in, out: two letters a formal parameter, * = any number of the one before */
 } Schema;
 
 static const Schema schemas[] = {
-#define TYPES(letter, mask)
+#define TYPES(code, mask)
 #define SCHEMA(op, since, attrs, in, out) {op, since, attrs, in, out},
 #include "frontend/onnx_schemas.def"
 #undef TYPES
@@ -18,8 +18,9 @@ static const Schema schemas[] = {
 };
 enum { N_SCHEMAS = sizeof schemas / sizeof *schemas };
 
-static const uint64_t type_masks[128] = {
-#define TYPES(letter, mask) [letter] = mask,
+/* The codes count up from aa. */
+static const uint64_t type_masks[] = {
+#define TYPES(code, mask) mask,
 #define SCHEMA(op, since, attrs, in, out)
 #include "frontend/onnx_schemas.def"
 #undef TYPES
@@ -74,8 +75,9 @@ static bool type_fits(const Type *t, uint64_t mask) {
 static bool types_fit(const Graph *g, const ValueId *values, int n, const char *formals) {
     for (int i = 0; i < n; i++) {
         if (!*formals) return false;
-        if (values[i] != NO_ID && !type_fits(&g->values[values[i]].type, type_masks[*formals & 127])) return false;
-        if (formals[1] != '*') formals++;
+        int code = (formals[0] - 'a') * 26 + (formals[1] - 'a');
+        if (values[i] != NO_ID && !type_fits(&g->values[values[i]].type, type_masks[code])) return false;
+        if (formals[2] != '*') formals += 2;
     }
     return true;
 }
