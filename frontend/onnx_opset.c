@@ -18,7 +18,7 @@ static const Schema schemas[] = {
 };
 enum { N_SCHEMAS = sizeof schemas / sizeof *schemas };
 
-static const uint32_t type_masks[128] = {
+static const uint64_t type_masks[128] = {
 #define TYPES(letter, mask) [letter] = mask,
 #define SCHEMA(op, since, attrs, in, out)
 #include "frontend/onnx_schemas.def"
@@ -59,16 +59,22 @@ static bool has_word(const char *words, const char *word) {
 
 /* ---- element types ---- */
 
-static ElemType element(const Type *t) {
-    while (t && t->kind != TYPE_TENSOR && t->inner) t = t->inner;
-    return t && t->kind == TYPE_TENSOR ? t->elem : ELEM_UNDEFINED;
+enum { TENSOR_BIT = 61, SEQUENCE_BIT = 62, OPTIONAL_BIT = 63 };
+
+static bool type_fits(const Type *t, uint64_t mask) {
+    static const int bits[] = {[TYPE_UNKNOWN] = -1,
+                               [TYPE_TENSOR] = TENSOR_BIT,
+                               [TYPE_SEQUENCE] = SEQUENCE_BIT,
+                               [TYPE_OPTIONAL] = OPTIONAL_BIT};
+    if (bits[t->kind] >= 0 && !(mask >> bits[t->kind] & 1)) return false;
+    while (t->kind != TYPE_TENSOR && t->inner) t = t->inner;
+    return t->kind != TYPE_TENSOR || t->elem == ELEM_UNDEFINED || (mask >> t->elem & 1);
 }
 
 static bool types_fit(const Graph *g, const ValueId *values, int n, const char *formals) {
     for (int i = 0; i < n; i++) {
         if (!*formals) return false;
-        ElemType e = values[i] == NO_ID ? ELEM_UNDEFINED : element(&g->values[values[i]].type);
-        if (e != ELEM_UNDEFINED && !(type_masks[(unsigned char)*formals & 127] >> e & 1)) return false;
+        if (values[i] != NO_ID && !type_fits(&g->values[values[i]].type, type_masks[*formals & 127])) return false;
         if (formals[1] != '*') formals++;
     }
     return true;

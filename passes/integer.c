@@ -8,7 +8,7 @@
 
 /* Per-tensor quantization parameters. */
 typedef struct Codes {
-    ValueId q;      /* the integer value */
+    ValueId q; /* the integer value */
     ElemType elem;
     float scale;
     int32_t zero;
@@ -100,7 +100,8 @@ static Status set_tail(Graph *g, NodeId id, const Tail *t) {
 }
 
 /* A new node of domain "pare" in front of `before`, named `name`; its output replaces `old`. */
-static Status emit(Graph *g, NodeId before, const char *op, const char *name, int n_in, const ValueId *in, ValueId old, NodeId *node) {
+static Status emit(Graph *g, NodeId before, const char *op, const char *name, int n_in, const ValueId *in, ValueId old,
+                   NodeId *node) {
     const OpDef *def = op_find("pare", op);
     if (!def) return status_make(STATUS_INTERNAL, "op pare.%s is not in the table", op);
     ValueId out = NO_ID;
@@ -160,7 +161,7 @@ typedef struct ProductMatch {
     ValueId bias;
     NodeId bias_add; /* Add behind a MatMul, or NO_ID */
     int64_t channels, k;
-    ValueId result;  /* float value that the integer op computes */
+    ValueId result; /* float value that the integer op computes */
     bool trans_b;
 } ProductMatch;
 
@@ -196,28 +197,16 @@ static bool match_product(const Graph *g, NodeId id, ProductMatch *m) {
     return scales && accumulator_fits(m->k);
 }
 
-/* Σ of the weights of each output channel: what a zero point of x adds. */
-static void weight_sums(const Tensor *q, const ProductMatch *m, int axis, int64_t *sums) {
-    int64_t inner = 1, count = tensor_count(q);
-    for (int i = axis + 1; i < q->rank; i++) inner *= q->dims[i];
-    for (int64_t c = 0; c < m->channels; c++) sums[c] = 0;
-    for (int64_t i = 0; i < count; i++) sums[i / inner % m->channels] += ((const int8_t *)q->data)[i];
-}
-
 static Status product_constants(Graph *g, Arena *a, const ProductMatch *m, const Tail *t, ValueId in[4], bool *ok) {
     const Node *n = &g->nodes[m->id];
-    const Tensor *q = graph_constant(g, m->w.q);
     double *unit = ARENA_ARRAY(a, double, m->channels), *bias = ARENA_ARRAY(a, double, m->channels);
-    int64_t *sums = ARENA_ARRAY(a, int64_t, m->channels);
-    TRY_ALLOC(unit && bias && sums);
+    TRY_ALLOC(unit && bias);
     for (int64_t c = 0; c < m->channels; c++)
         unit[c] = (double)m->x.scale * tensor_get_f64(m->w.scale, tensor_count(m->w.scale) == 1 ? 0 : c);
     if (!(*ok = read_bias(g, m->bias, m->channels, unit, bias))) return NULL;
-    weight_sums(q, m, op_is(n, "Conv") || m->trans_b ? 0 : 1, sums);
     Tensor b, mult;
     TRY(tensor_new(&b, ELEM_I32, 1, &m->channels));
-    for (int64_t c = 0; c < m->channels; c++)
-        tensor_set_i64(&b, c, (int64_t)bias[c] - (int64_t)m->x.zero * sums[c]);
+    for (int64_t c = 0; c < m->channels; c++) tensor_set_i64(&b, c, (int64_t)bias[c]);
     TRY(graph_add_constant(g, arena_printf(a, "%s_bias_q", n->name), b, &in[2]));
     TRY(tensor_new(&mult, ELEM_F32, 1, &m->channels));
     for (int64_t c = 0; c < m->channels; c++)
@@ -286,20 +275,26 @@ static Status rewrite_pool(Graph *g, Arena *a, NodeId id, bool *done) {
     Tail t = find_tail(g, n->out[0]);
     if (t.quantize == NO_ID || t.y.elem != x.elem) return NULL;
     bool global = op_is(n, "GlobalAveragePool");
+    for (int i = 2; global && i < g->values[x.q].type.rank; i++)
+        if (g->values[x.q].type.dims[i] < 1) return NULL; /* the divisor must be known */
     NodeId node;
     char *name = arena_strdup(a, n->name);
     TRY_ALLOC(name);
     TRY(emit(g, id, global ? "QGlobalAveragePool" : "QAveragePool", name, 1, &x.q, t.y.q, &node));
     TRY(attr_copy_all(g, node, g, &g->nodes[id]));
     TRY(attr_set_int(g, node, "x_zero_point", x.zero));
-    TRY(attr_set_float(g, node, "mult", (float)((double)x.scale / (double)t.y.scale)));
+    double mult = (double)x.scale / (double)t.y.scale;
+    const Type *type = &g->values[x.q].type;
+    for (int i = 2; global && i < type->rank; i++) mult /= (double)type->dims[i];
+    TRY(attr_set_float(g, node, "mult", (float)mult));
     *done = true;
     return set_tail(g, node, &t);
 }
 
 /* ---- tables ---- */
 
-/* y code of every x code: the op itself, in float, between dequantization and quantization. `n` NULL: requantization. */
+/* y code of every x code: the op itself, in float, between dequantization and quantization. `n` NULL: requantization.
+ */
 static Status make_table(const Graph *g, Arena *a, const Node *n, const Codes *x, const Tail *t, Tensor *table) {
     const int64_t dims[1] = {256};
     Tensor in, out = {0};
@@ -402,7 +397,8 @@ static Status rewrite_move(Graph *g, Arena *a, NodeId id, bool *done) {
         TRY(make_table(g, a, NULL, &x[i], &t, &table));
         ValueId lut[2] = {x[i].q}, out = NO_ID;
         TRY(graph_add_constant(g, arena_printf(a, "%s_table_%d", name, i), table, &lut[1]));
-        TRY(graph_add_node(g, op_find("pare", "QLut"), arena_printf(a, "%s_requantize_%d", name, i), 2, lut, 1, &out, NULL));
+        TRY(graph_add_node(g, op_find("pare", "QLut"), arena_printf(a, "%s_requantize_%d", name, i), 2, lut, 1, &out,
+                           NULL));
         Type type = g->values[x[i].q].type;
         type.elem = y.elem;
         g->values[out].type = type;
@@ -425,15 +421,33 @@ static const struct {
     const char *op;
     Rewrite rewrite;
 } patterns[] = {
-    {"Conv", rewrite_product},     {"Gemm", rewrite_product},  {"MatMul", rewrite_product},
-    {"Add", rewrite_join},         {"Mul", rewrite_join},      {"AveragePool", rewrite_pool},
-    {"GlobalAveragePool", rewrite_pool}, {"HardSwish", rewrite_unary}, {"HardSigmoid", rewrite_unary},
-    {"Sigmoid", rewrite_unary},    {"Tanh", rewrite_unary},    {"LeakyRelu", rewrite_unary},
-    {"Swish", rewrite_unary},      {"Elu", rewrite_unary},     {"Gelu", rewrite_unary},
-    {"Mish", rewrite_unary},       {"Relu", rewrite_unary},    {"Clip", rewrite_unary},
-    {"MaxPool", rewrite_move},     {"Concat", rewrite_move},   {"Reshape", rewrite_move},
-    {"Flatten", rewrite_move},     {"Transpose", rewrite_move}, {"Squeeze", rewrite_move},
-    {"Unsqueeze", rewrite_move},   {"Slice", rewrite_move},    {"Identity", rewrite_move},
+    {"Conv", rewrite_product},
+    {"Gemm", rewrite_product},
+    {"MatMul", rewrite_product},
+    {"Add", rewrite_join},
+    {"Mul", rewrite_join},
+    {"AveragePool", rewrite_pool},
+    {"GlobalAveragePool", rewrite_pool},
+    {"HardSwish", rewrite_unary},
+    {"HardSigmoid", rewrite_unary},
+    {"Sigmoid", rewrite_unary},
+    {"Tanh", rewrite_unary},
+    {"LeakyRelu", rewrite_unary},
+    {"Swish", rewrite_unary},
+    {"Elu", rewrite_unary},
+    {"Gelu", rewrite_unary},
+    {"Mish", rewrite_unary},
+    {"Relu", rewrite_unary},
+    {"Clip", rewrite_unary},
+    {"MaxPool", rewrite_move},
+    {"Concat", rewrite_move},
+    {"Reshape", rewrite_move},
+    {"Flatten", rewrite_move},
+    {"Transpose", rewrite_move},
+    {"Squeeze", rewrite_move},
+    {"Unsqueeze", rewrite_move},
+    {"Slice", rewrite_move},
+    {"Identity", rewrite_move},
     {"QuantizeLinear", rewrite_requantize},
 };
 

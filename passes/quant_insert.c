@@ -12,7 +12,7 @@ typedef struct Inserter {
     const QuantSelection *s;
     const ValueQuant *values;
     Arena *scratch;
-    ValueId *input;     /* by product: its input before anything was inserted */
+    ValueId *input; /* by product: its input before anything was inserted */
 } Inserter;
 
 /* ---- constants ---- */
@@ -98,7 +98,7 @@ static void weight_scales(const Tensor *w, const float *data, int axis, int32_t 
 typedef struct Weights {
     const Tensor *w;
     const float *data;
-    float *scale;   /* by channel */
+    float *scale; /* by channel */
     int64_t channels, inner;
     int axis;
     Tensor q;
@@ -126,7 +126,8 @@ static Status quantize_weights(Inserter *x, const Node *n, Weights *out) {
 }
 
 /* DequantizeLinear of a constant; `scale` has n elements (1: per tensor). */
-static Status dequantized_constant(Inserter *x, const char *name, Tensor q, const float *scale, int64_t n, int axis, ValueId *out) {
+static Status dequantized_constant(Inserter *x, const char *name, Tensor q, const float *scale, int64_t n, int axis,
+                                   ValueId *out) {
     Graph *g = x->g;
     ElemType e = q.elem;
     ValueId in[3];
@@ -203,7 +204,8 @@ static Status set_bias(Inserter *x, const BiasPlace *p, ValueId v) {
     return graph_append_input(x->g, p->node, v);
 }
 
-static Status write_bias(Inserter *x, const BiasPlace *p, const char *name, const double *bias, const Weights *w, float x_scale) {
+static Status write_bias(Inserter *x, const BiasPlace *p, const char *name, const double *bias, const Weights *w,
+                         float x_scale) {
     Graph *g = x->g;
     Tensor t;
     ValueId v;
@@ -215,7 +217,8 @@ static Status write_bias(Inserter *x, const BiasPlace *p, const char *name, cons
         fits = fits && scale[c] >= 0x1p-126f && fabs(bias[c] / (double)scale[c]) < 0x1p30;
     }
     TRY(tensor_new(&t, fits ? ELEM_I32 : ELEM_F32, 1, &w->channels));
-    for (int64_t c = 0; c < w->channels; c++) tensor_set_f64(&t, c, fits ? nearbyint(bias[c] / (double)scale[c]) : bias[c]);
+    for (int64_t c = 0; c < w->channels; c++)
+        tensor_set_f64(&t, c, fits ? nearbyint(bias[c] / (double)scale[c]) : bias[c]);
     if (fits)
         TRY(dequantized_constant(x, name, t, scale, x->c->per_tensor ? 1 : w->channels, 0, &v));
     else
@@ -234,8 +237,7 @@ static Status insert_product(Inserter *x, uint32_t k, const double *means) {
     double *bias = ARENA_ARRAY(x->scratch, double, w.channels);
     TRY_ALLOC(bias);
     const Tensor *old = place.value == NO_ID ? NULL : graph_constant(g, place.value);
-    for (int64_t c = 0; old && c < w.channels; c++)
-        bias[c] = tensor_get_f64(old, tensor_count(old) == 1 ? 0 : c);
+    for (int64_t c = 0; old && c < w.channels; c++) bias[c] = tensor_get_f64(old, tensor_count(old) == 1 ? 0 : c);
     if (means) correct_bias(g, &g->nodes[id], &w, means, bias);
     const char *weight_name = g->values[g->nodes[id].in[1]].name;
     const char *bias_name = old ? g->values[place.value].name : suffixed(x, g->nodes[id].name, "_bias");
@@ -256,14 +258,14 @@ static Status insert_all(Inserter *x, InputMeansFn means, void *ctx) {
     for (uint32_t k = 0; k < s->n_products; k++) x->input[k] = g->nodes[s->products[k]].in[0];
     for (uint32_t v = 0; v < n_values; v++)
         if (s->quantized[v]) TRY(insert_pair(x, v));
-    for (uint32_t k = 0; k < s->n_products; k++) TRY(insert_product(x, k, means ? means(ctx, s->products[k]) : NULL));
+    for (uint32_t k = 0; k < s->n_products; k++) TRY(insert_product(x, k, means ? means(ctx, x->input[k]) : NULL));
     TRY(graph_sort(g));
     graph_eliminate_dead(g);
     return graph_infer(g);
 }
 
-Status quant_insert(Graph *g, const QuantConfig *c, const QuantSelection *s, const ValueQuant *values, InputMeansFn means,
-                    void *means_ctx) {
+Status quant_insert(Graph *g, const QuantConfig *c, const QuantSelection *s, const ValueQuant *values,
+                    InputMeansFn means, void *means_ctx) {
     Inserter x = {.g = g, .c = c, .s = s, .values = values};
     TRY_ALLOC(x.scratch = arena_new());
     Status st = insert_all(&x, means, means_ctx);

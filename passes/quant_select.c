@@ -14,13 +14,15 @@ static const struct {
     const char *op;
     Role role;
 } roles[] = {
-    {"Conv", ROLE_PRODUCT},      {"Gemm", ROLE_PRODUCT},     {"MatMul", ROLE_PRODUCT},  {"Add", ROLE_JOIN},
-    {"Mul", ROLE_JOIN},          {"Relu", ROLE_CLAMP},       {"Clip", ROLE_CLAMP},      {"HardSwish", ROLE_UNARY},
-    {"HardSigmoid", ROLE_UNARY}, {"Sigmoid", ROLE_UNARY},    {"Tanh", ROLE_UNARY},      {"LeakyRelu", ROLE_UNARY},
-    {"Swish", ROLE_UNARY},       {"Elu", ROLE_UNARY},        {"Gelu", ROLE_UNARY},      {"Mish", ROLE_UNARY},
-    {"AveragePool", ROLE_POOL},  {"GlobalAveragePool", ROLE_POOL}, {"MaxPool", ROLE_MOVE}, {"Concat", ROLE_MOVE},
-    {"Reshape", ROLE_MOVE},      {"Flatten", ROLE_MOVE},     {"Transpose", ROLE_MOVE},  {"Squeeze", ROLE_MOVE},
-    {"Unsqueeze", ROLE_MOVE},    {"Slice", ROLE_MOVE},       {"Identity", ROLE_MOVE},
+    {"Conv", ROLE_PRODUCT},   {"Gemm", ROLE_PRODUCT},     {"MatMul", ROLE_PRODUCT},
+    {"Add", ROLE_JOIN},       {"Mul", ROLE_JOIN},         {"Relu", ROLE_CLAMP},
+    {"Clip", ROLE_CLAMP},     {"HardSwish", ROLE_UNARY},  {"HardSigmoid", ROLE_UNARY},
+    {"Sigmoid", ROLE_UNARY},  {"Tanh", ROLE_UNARY},       {"LeakyRelu", ROLE_UNARY},
+    {"Swish", ROLE_UNARY},    {"Elu", ROLE_UNARY},        {"Gelu", ROLE_UNARY},
+    {"Mish", ROLE_UNARY},     {"AveragePool", ROLE_POOL}, {"GlobalAveragePool", ROLE_POOL},
+    {"MaxPool", ROLE_MOVE},   {"Concat", ROLE_MOVE},      {"Reshape", ROLE_MOVE},
+    {"Flatten", ROLE_MOVE},   {"Transpose", ROLE_MOVE},   {"Squeeze", ROLE_MOVE},
+    {"Unsqueeze", ROLE_MOVE}, {"Slice", ROLE_MOVE},       {"Identity", ROLE_MOVE},
 };
 
 static Role role_of(const Node *n) {
@@ -34,9 +36,7 @@ int quant_weight_axis(const Graph *g, const Node *n) {
     return op_is(n, "Conv") || (op_is(n, "Gemm") && attr_int(n, "transB")) ? 0 : 1;
 }
 
-int quant_input_axis(const Graph *g, const Node *n) {
-    return op_is(n, "Conv") ? 1 : g->values[n->in[0]].type.rank - 1;
-}
+int quant_input_axis(const Graph *g, const Node *n) { return op_is(n, "Conv") ? 1 : g->values[n->in[0]].type.rank - 1; }
 
 static bool is_float(const Graph *g, ValueId v) { return v != NO_ID && g->values[v].type.elem == ELEM_F32; }
 
@@ -53,7 +53,8 @@ static bool is_product(const Graph *g, const Node *n, const char **why) {
     if (!is_float(g, n->in[0]) || graph_constant(g, n->in[0])) return false;
     if (!w || w->elem != ELEM_F32) return *why = "its weights are not constant", false;
     if (!constant_bias(g, n)) return *why = "its bias is not constant", false;
-    if (op_is(n, "Conv")) return w->rank == 3 || w->rank == 4 || (*why = "it has more than two spatial dimensions", false);
+    if (op_is(n, "Conv"))
+        return w->rank == 3 || w->rank == 4 || (*why = "it has more than two spatial dimensions", false);
     if (w->rank != 2) return *why = "its weights differ between batches", false;
     if (op_is(n, "MatMul")) return g->values[n->in[0]].type.rank >= 2;
     if (attr_int(n, "transA") || attr_float(n, "alpha") != 1.0f || attr_float(n, "beta") != 1.0f)
@@ -90,7 +91,8 @@ static Status select_products(const Graph *g, const QuantConfig *c, Arena *a, Qu
         if (role_of(n) != ROLE_PRODUCT) continue;
         const char *why;
         bool ok = is_product(g, n, &why);
-        if (ok && early[id]) ok = false, why = "a logarithm follows: the small values of its result matter as much as the large ones";
+        if (ok && early[id])
+            ok = false, why = "a logarithm follows: the small values of its result matter as much as the large ones";
         if (ok && c->keep_float && c->keep_float(c->ctx, g, n, &why)) ok = false;
         s->integer[id] = ok;
         if (!ok && why) s->floats[s->n_floats++] = (FloatNode){id, why};
@@ -112,17 +114,22 @@ static bool constant_scalar(const Graph *g, const Node *n, int i) {
 static bool can_join_region(const Graph *g, const QuantSelection *s, const Node *n, Role role) {
     if (n->n_out != 1 || !is_float(g, n->out[0])) return false;
     switch (role) {
-    case ROLE_JOIN: return n->n_in == 2 && from_integer(g, s, n->in[0]) && from_integer(g, s, n->in[1]);
-    case ROLE_CLAMP: return from_integer(g, s, n->in[0]) && constant_scalar(g, n, 1) && constant_scalar(g, n, 2);
-    case ROLE_POOL: return from_integer(g, s, n->in[0]) && g->values[n->in[0]].type.rank == 4;
-    case ROLE_UNARY: return from_integer(g, s, n->in[0]);
+    case ROLE_JOIN:
+        return n->n_in == 2 && from_integer(g, s, n->in[0]) && from_integer(g, s, n->in[1]);
+    case ROLE_CLAMP:
+        return from_integer(g, s, n->in[0]) && constant_scalar(g, n, 1) && constant_scalar(g, n, 2);
+    case ROLE_POOL:
+        return from_integer(g, s, n->in[0]) && g->values[n->in[0]].type.rank == 4;
+    case ROLE_UNARY:
+        return from_integer(g, s, n->in[0]);
     case ROLE_MOVE:
         if (!op_is(n, "Concat")) return from_integer(g, s, n->in[0]);
         for (int i = 0; i < n->n_in; i++)
             if (!from_integer(g, s, n->in[i])) return false;
         return true;
     case ROLE_PRODUCT:
-    case ROLE_NONE: break;
+    case ROLE_NONE:
+        break;
     }
     return false;
 }

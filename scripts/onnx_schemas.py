@@ -19,11 +19,15 @@ def element_bit(text):
     return 1 << onnx.TensorProto.DataType.Value(NAMES.get(name, name.upper()))
 
 
+KINDS = {"tensor": 61, "seq": 62, "optional": 63}
+
+
 def mask(formal):
     bits = 0
     for text in formal.types:
-        if not text.startswith(("map", "sparse")):
-            bits |= element_bit(text)
+        kind = text.split("(")[0]
+        if kind in KINDS:
+            bits |= element_bit(text) | 1 << KINDS[kind]
     return bits
 
 
@@ -58,11 +62,12 @@ def main():
             )
     print("/* Made by scripts/onnx_schemas.py from the schemas of the ONNX specification; not edited by hand.")
     print(" *")
-    print(" * TYPES(letter, mask): the element types (bits numbered as TensorProto.DataType) of a formal parameter.")
+    print(" * TYPES(letter, mask): the element types of a formal parameter (bits numbered as TensorProto.DataType), and whether")
+    print(" * it takes tensors (bit 61), sequences (62) and optionals (63).")
     print(" * SCHEMA(op, opset in which this form appeared, attributes, letters of inputs, letters of outputs), from the")
     print(f" * form that is valid in opset {OLDEST} on; * after a letter: any number of them. */")
     for bits, letter in masks.items():
-        print(f"TYPES('{letter}', 0x{bits:08x})")
+        print(f"TYPES('{letter}', 0x{bits:016x})")
     for row in rows:
         print(row)
 

@@ -6,7 +6,6 @@
 #define PARE_KERNELS_REF_DENSE_H
 
 #include "kernels/ref/ref.h"
-#include "kernels/ref/rules.h"
 
 /* Zeroed scratch array of n doubles; an error when memory is short or n overflows. */
 PARE_NODISCARD Status dense_f64(const EvalCtx *c, int64_t n, double **out);
