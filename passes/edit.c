@@ -91,11 +91,13 @@ static uint32_t position_of(const Graph *g, NodeId id) {
 Status edit_replace(Graph *g, NodeId old, const OpDef *op, int n_in, const ValueId *in, NodeId *out) {
     const char *name = g->nodes[old].name;
     ValueId v = g->nodes[old].out[0];
+    const ValueId *old_in = g->nodes[old].in; /* stays in the graph's arena */
+    int n_old = g->nodes[old].n_in;
     uint32_t position = position_of(g, old);
-    /* The output is handed over by name and use: the old node lets go of it first. */
-    graph_remove_node(g, old);
+    graph_remove_node(g, old); /* first, so that name and output are free for the new one */
     TRY(graph_add_node(g, op, name, n_in, in, 1, &v, out));
     move_last(g, position);
+    for (int i = 0; i < n_old; i++) edit_remove_unused(g, old_in[i]);
     return NULL;
 }
 

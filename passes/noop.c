@@ -82,6 +82,17 @@ static int slice(const Noop *c) {
     return steps ? 0 : -1;
 }
 
+/* The other input when one of two is the bound that Max or Min cannot pass. */
+static int extremum(const Noop *c, double bound) {
+    if (c->n->n_in == 1) return 0;
+    for (int i = 0; c->n->n_in == 2 && i < 2; i++)
+        if (is_all(c, 1 - i, bound) && same_type(c, i)) return i;
+    return -1;
+}
+
+static int maximum(const Noop *c) { return extremum(c, -INFINITY); }
+static int minimum(const Noop *c) { return extremum(c, INFINITY); }
+
 static int where(const Noop *c) {
     for (int take = 0; take < 2; take++)
         if (is_all(c, 0, take) && same_type(c, take ? 1 : 2)) return take ? 1 : 2;
@@ -130,8 +141,8 @@ static const struct {
     {"Add", add},
     {"Sub", subtract},
     {"Concat", when_one_input},
-    {"Max", when_one_input},
-    {"Min", when_one_input},
+    {"Max", maximum},
+    {"Min", minimum},
     {"Sum", when_one_input},
     {"Mean", when_one_input},
     {"Where", where},

@@ -15,7 +15,8 @@
  *   QLut(x, table [256]):   y = table[code's bits as uint8]; the output has the table's element type
  *   QAveragePool(x), attributes of AveragePool: acc = sum of (x - x_zero_point) over the window inside x, y from
  *       acc * (float)((double)mult / count), count as AveragePool divides; mult is (float)(s_x / s_y)
- *   QGlobalAveragePool(x):  acc = the sum over a whole plane, y from acc * mult; mult is (float)(s_x / (s_y * plane)) */
+ *   QGlobalAveragePool(x):  acc = the sum over a whole plane, y from acc * mult; mult is (float)(s_x / (s_y * plane))
+ */
 #include "kernels/ref/conv.h"
 #include "kernels/ref/matmul.h"
 #include "kernels/ref/pool.h"
@@ -226,7 +227,8 @@ Status eval_q_average_pool(EvalCtx *c) {
     TRY(pool_sums(c, (double)attr_int(c->node, "x_zero_point"), padded, &p, &y, &counts));
     int64_t plane = ref_product(p.out, 0, MAX_SPATIAL);
     double scale = (double)attr_float(c->node, "mult");
-    for (int64_t i = 0; i < p.planes * plane; i++) y[i] = finish(&code, y[i], (float)(scale / (double)counts[i % plane]));
+    for (int64_t i = 0; i < p.planes * plane; i++)
+        y[i] = finish(&code, y[i], (float)(scale / (double)counts[i % plane]));
     return dense_store(c, 0, code.e, p.rank, p.dims, y);
 }
 

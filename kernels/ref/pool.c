@@ -8,8 +8,8 @@
 
 static Status check_rank(const InferCtx *c, const Type *x) {
     if (x->rank >= 3 && x->rank <= 2 + MAX_SPATIAL) return NULL;
-    return infer_error(c, x->rank < 3 ? STATUS_INVALID : STATUS_UNSUPPORTED, "the input must have rank 3 to %d, it has %d",
-                       2 + MAX_SPATIAL, x->rank);
+    return infer_error(c, x->rank < 3 ? STATUS_INVALID : STATUS_UNSUPPORTED,
+                       "the input must have rank 3 to %d, it has %d", 2 + MAX_SPATIAL, x->rank);
 }
 
 static const char *pool_window(const Node *node, int spatial, Window *w) {
@@ -72,7 +72,8 @@ static Status pool_start(const EvalCtx *c, Pool *p) {
     for (int i = 0; i < p->w.n; i++) {
         p->in[i] = x->dims[2 + i];
         p->dims[2 + i] = p->out[i];
-        if (__builtin_mul_overflow(count, p->out[i], &count)) return eval_error(c, STATUS_INVALID, "the output is too large");
+        if (__builtin_mul_overflow(count, p->out[i], &count))
+            return eval_error(c, STATUS_INVALID, "the output is too large");
     }
     window_to_3d(&p->w, p->in, p->out);
     return NULL;
@@ -91,7 +92,7 @@ static void taps_inside(const Pool *p, int i, int64_t out, bool padded, int64_t 
 
 typedef struct WindowBox {
     int64_t lo[MAX_SPATIAL], hi[MAX_SPATIAL], start[MAX_SPATIAL]; /* taps inside the input; position of tap 0 */
-    int64_t padded;                                              /* taps inside the padded input */
+    int64_t padded;                                               /* taps inside the padded input */
 } WindowBox;
 
 static void window_box(const Pool *p, const int64_t *at, WindowBox *b) {
@@ -109,11 +110,10 @@ static void window_box(const Pool *p, const int64_t *at, WindowBox *b) {
 #define FOR_TAPS(p, b, index)                                                                                          \
     for (int64_t kd = (b).lo[0]; kd < (b).hi[0]; kd++)                                                                 \
         for (int64_t kh = (b).lo[1]; kh < (b).hi[1]; kh++)                                                             \
-            for (int64_t kw = (b).lo[2],                                                                               \
-                         index = (((b).start[0] + kd * (p)->w.dilation[0]) * (p)->in[1] + (b).start[1] +               \
-                                  kh * (p)->w.dilation[1]) *                                                           \
-                                     (p)->in[2] +                                                                      \
-                                 (b).start[2] + kw * (p)->w.dilation[2];                                               \
+            for (int64_t kw = (b).lo[2], index = (((b).start[0] + kd * (p)->w.dilation[0]) * (p)->in[1] +              \
+                                                  (b).start[1] + kh * (p)->w.dilation[1]) *                            \
+                                                     (p)->in[2] +                                                      \
+                                                 (b).start[2] + kw * (p)->w.dilation[2];                               \
                  kw < (b).hi[2]; kw++, index += (p)->w.dilation[2])
 
 static int64_t best_tap(const Pool *p, const WindowBox *b, const double *x) {
