@@ -60,7 +60,7 @@ static Status visit_all(Graph *g, Arena *lists, Arena *scratch, uint32_t *change
     for (uint32_t i = 0; i < list.n; i++) {
         bool done = false;
         arena_reset(scratch);
-        if (!g->nodes[list.ids[i]].dead) TRY(layout_view(g, list.ids[i], scratch, &done));
+        if (!g->nodes[list.ids[i]].dead) TRY(layout_view(g, list.ids[i], &done));
         if (!g->nodes[list.ids[i]].dead && !done) TRY(layout_transpose(g, list.ids[i], scratch, &done));
         *changed += done;
     }

@@ -6,7 +6,7 @@
 #include "passes/edit.h"
 
 /* Rewrites around node id; *done tells whether one was made. Types of new values are set. */
-PARE_NODISCARD Status layout_view(Graph *g, NodeId id, Arena *scratch, bool *done);
+PARE_NODISCARD Status layout_view(Graph *g, NodeId id, bool *done);
 PARE_NODISCARD Status layout_transpose(Graph *g, NodeId id, Arena *scratch, bool *done);
 
 /* The permutation of a Transpose of known rank, with the default filled in; false when the rank is unknown. */

@@ -145,10 +145,7 @@ static bool reaches_gain(const Graph *g, ValueId v, const Perm *p, Arena *a) {
         if (user == NO_ID) return false;
         const Node *n = &g->nodes[user];
         if (op_is(n, "Transpose")) return i > 0; /* directly behind: merge_pair */
-        if (!can_pass(g, n, p, a)) {
-            /* a join of paths may pass once the other side has come down */
-            return false;
-        }
+        if (!can_pass(g, n, p, a)) return false;
         if (transposed_operands(g, n, p) > 1) return true;
         v = n->out[0];
     }
@@ -209,25 +206,26 @@ static Status unpermuted_inputs(Graph *g, NodeId id, const Perm *p, Arena *a, Va
 static Status move_behind(Graph *g, NodeId id, const Perm *p, Arena *a, bool *done) {
     const Type *out = edit_ranked(g, g->nodes[id].out[0]);
     if (!out || out->rank != p->rank) return NULL;
-    ValueId *in = ARENA_ARRAY(a, ValueId, g->nodes[id].n_in), y;
+    int n_in = g->nodes[id].n_in;
+    ValueId *in = ARENA_ARRAY(a, ValueId, n_in);
     TRY_ALLOC(in);
     Perm inverse = perm_inverse(p);
-    Type t = *out;
-    for (int i = 0; i < p->rank; i++) t.dims[i] = out->dims[inverse.p[i]];
+    Type inner = *out;
+    NodeId behind;
+    for (int i = 0; i < p->rank; i++) inner.dims[i] = out->dims[inverse.p[i]];
     TRY(unpermuted_inputs(g, id, p, a, in));
-    const Node *n = &g->nodes[id];
-    NodeId node, behind;
-    TRY(edit_insert(g, id, n->op->name, n->name, n->n_in, in, &t, &y, &node));
-    TRY(attr_copy_all(g, node, g, &g->nodes[id]));
-    n = &g->nodes[node];
-    Moving how = moving_of(n);
-    if (how == MOVE_AXIS || how == MOVE_CONCAT) {
-        int64_t axis = attr_int(n, "axis");
-        TRY(attr_set_int(g, node, "axis", p->p[axis < 0 ? axis + p->rank : axis]));
+    TRY(edit_behind(g, id, "Transpose", 0, NULL, &inner, &behind));
+    TRY(attr_set_ints(g, behind, "perm", p->p, p->rank));
+    for (int i = 0; i < n_in; i++) {
+        ValueId old = g->nodes[id].in[i];
+        graph_set_input(g, id, (uint32_t)i, in[i]);
+        edit_remove_unused(g, old);
     }
     *done = true;
-    TRY(edit_replace(g, id, op_find("", "Transpose"), 1, &y, &behind));
-    return attr_set_ints(g, behind, "perm", p->p, p->rank);
+    Moving how = moving_of(&g->nodes[id]);
+    if (how != MOVE_AXIS && how != MOVE_CONCAT) return NULL;
+    int64_t axis = attr_int(&g->nodes[id], "axis");
+    return attr_set_int(g, id, "axis", p->p[axis < 0 ? axis + p->rank : axis]);
 }
 
 /* ---- Gemm ---- */

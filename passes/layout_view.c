@@ -8,8 +8,6 @@
 
 #include "passes/match.h"
 
-#include <string.h>
-
 static bool is_view(const Node *n) { return (n->op->flags & OPF_VIEW) && !op_is(n, "Identity"); }
 
 static NodeId view_producer(const Graph *g, ValueId v) {
@@ -58,28 +56,23 @@ static bool is_along_last(const Graph *g, const Node *n) {
 }
 
 /* op(view(x)) becomes view(op(x)). */
-static Status sink_view(Graph *g, NodeId id, Arena *scratch, bool *done) {
+static Status sink_view(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
     NodeId view = n->n_in ? view_producer(g, n->in[0]) : NO_ID;
     if (view == NO_ID || graph_single_user(g, n->in[0]) != id) return NULL;
     bool last = is_along_last(g, n);
-    if ((!last && !is_pointwise(g, n)) || !edit_ranked(g, n->out[0])) return NULL;
-    ValueId x = g->nodes[view].in[0], y;
-    const Type *from = edit_ranked(g, x), *to = edit_ranked(g, n->out[0]);
-    if (!from || !op_is(&g->nodes[view], "Reshape") || !graph_constant(g, g->nodes[view].in[1])) return NULL;
-    Type t = *from;
-    t.elem = to->elem;
-    ValueId *in = ARENA_ARRAY(scratch, ValueId, n->n_in);
-    TRY_ALLOC(in);
-    memcpy(in, n->in, n->n_in * sizeof *in);
-    in[0] = x;
-    NodeId node, reshape;
-    ValueId target = g->nodes[view].in[1];
-    TRY(edit_insert(g, id, n->op->name, n->name, n->n_in, in, &t, &y, &node));
-    TRY(attr_copy_all(g, node, g, &g->nodes[id]));
-    if (last) TRY(attr_set_int(g, node, "axis", -1));
+    const Type *from = edit_ranked(g, g->nodes[view].in[0]), *to = edit_ranked(g, n->out[0]);
+    if ((!last && !is_pointwise(g, n)) || !from || !to) return NULL;
+    if (!op_is(&g->nodes[view], "Reshape") || !graph_constant(g, g->nodes[view].in[1])) return NULL;
+    ValueId viewed = n->in[0], target = g->nodes[view].in[1];
+    Type inner = *from;
+    inner.elem = to->elem;
+    NodeId reshape;
     *done = true;
-    return edit_replace(g, id, op_find("", "Reshape"), 2, (ValueId[]){y, target}, &reshape);
+    TRY(edit_behind(g, id, "Reshape", 1, &target, &inner, &reshape));
+    graph_set_input(g, id, 0, g->nodes[view].in[0]);
+    edit_remove_unused(g, viewed);
+    return last ? attr_set_int(g, id, "axis", -1) : NULL;
 }
 
 /* ---- between transposes ---- */
@@ -140,8 +133,8 @@ static Status view_before_transpose(Graph *g, NodeId id, bool *done) {
     return attr_set_ints(g, node, "perm", other, out_rank);
 }
 
-Status layout_view(Graph *g, NodeId id, Arena *scratch, bool *done) {
-    if (!is_view(&g->nodes[id])) return sink_view(g, id, scratch, done);
+Status layout_view(Graph *g, NodeId id, bool *done) {
+    if (!is_view(&g->nodes[id])) return sink_view(g, id, done);
     TRY(simplify_view(g, id, done));
     return *done ? NULL : view_before_transpose(g, id, done);
 }
