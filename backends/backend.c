@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-extern const Backend backend_ref;
+extern const Backend backend_ref, backend_cpu;
 
-static const Backend *const table[] = {&backend_ref};
+static const Backend *const table[] = {&backend_cpu, &backend_ref};
 enum { N_BACKENDS = sizeof table / sizeof *table };
 
 int backend_count(void) { return N_BACKENDS; }

@@ -30,9 +30,9 @@ typedef struct Image {
 
 /* True for names that end in .jpg, .jpeg or .png (any case). */
 bool image_is_name(const char *path);
-/* Decodes `size` bytes of a file; `name` is for messages. Gray <-> colour conversion is the decoder's own (ITU-R BT.601
- * luma); alpha is dropped. STATUS_INVALID for broken content and for more than 2^27 pixels, STATUS_UNSUPPORTED for CMYK
- * and YCCK. The pixels are freed by image_free. */
+/* Decodes `size` bytes of a file; `name` is for messages. Colour becomes gray by ITU-R BT.601 luma of the decoded RGB;
+ * alpha is dropped. STATUS_INVALID for broken or truncated content and for more than 2^27 pixels, STATUS_UNSUPPORTED
+ * for CMYK and YCCK. The pixels are freed by image_free. */
 PARE_NODISCARD Status image_decode(const uint8_t *data, size_t size, const char *name, Channels channels, Image *out);
 void image_free(Image *im);
 /* Bilinear resize with antialiasing to exactly width x height; `out` is fresh. */

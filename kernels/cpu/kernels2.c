@@ -3,10 +3,15 @@
 #include <string.h>
 
 /* The rows' objects are declared by type name only through their families' headers. */
+#include "kernels/cpu/attention/attention.h"
 #include "kernels/cpu/dwconv/dwconv.h"
 #include "kernels/cpu/eltwise/binary.h"
 #include "kernels/cpu/eltwise/quant.h"
 #include "kernels/cpu/eltwise/unary.h"
+#include "kernels/cpu/move/move.h"
+#include "kernels/cpu/move/reduce.h"
+#include "kernels/cpu/move/resize.h"
+#include "kernels/cpu/norm/norm.h"
 #include "kernels/cpu/pool/pool.h"
 
 #define KERNEL2_OBJECT(family, suffix)     family##_##suffix

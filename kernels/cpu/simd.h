@@ -5,16 +5,7 @@
 #define PARE_KERNELS_CPU_SIMD_H
 
 #ifdef PARE_SIMDE
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <simde/x86/avx2.h>
-#include <simde/x86/avx512.h>
-#include <simde/x86/f16c.h>
-#include <simde/x86/fma.h>
-#pragma GCC diagnostic pop
+#include "kernels/cpu/simd_emulated.h"
 #define KERNEL_NAME(name) name##_simde
 #else
 #include <immintrin.h>

@@ -21,8 +21,8 @@ static Status check_weight(const InferCtx *c, const Type *x, const Type *w, int6
         return infer_error(c, STATUS_INVALID, "the weight must have the input's rank %d, it has %d", x->rank, w->rank);
     Dim lead = w->dims[0];
     if (!DIM_IS_SYM(lead) && lead % group != 0)
-        return infer_error(c, STATUS_INVALID, "the weight's first dim %lld is no multiple of group %lld", (long long)lead,
-                           (long long)group);
+        return infer_error(c, STATUS_INVALID, "the weight's first dim %lld is no multiple of group %lld",
+                           (long long)lead, (long long)group);
     Dim want = transposed || DIM_IS_SYM(w->dims[1]) ? lead : w->dims[1] * group;
     bool known = !DIM_IS_SYM(want) && !DIM_IS_SYM(x->dims[1]) && (transposed || !DIM_IS_SYM(w->dims[1]));
     if (known && want != x->dims[1])
@@ -185,8 +185,8 @@ static void join_rows(ConvShape *s) {
 }
 
 /* Adds one tap (kd, kh, kw) of up to four channels to output rows [row0, row1) of one plane. */
-static void add_tap(const ConvShape *s, const int64_t k[3], const double *const *planes, const double *weights, int count,
-                    int64_t row0, int64_t row1, double *y) {
+static void add_tap(const ConvShape *s, const int64_t k[3], const double *const *planes, const double *weights,
+                    int count, int64_t row0, int64_t row1, double *y) {
     const Window *w = &s->w;
     int64_t lo, hi;
     window_tap_range(w, 2, k[2], s->in[2], s->out[2], &lo, &hi);
@@ -306,7 +306,8 @@ Status eval_conv_transpose(EvalCtx *c) {
     TRY(dense_read(c, xt, &x));
     TRY(dense_read(c, wt, &w));
     if (bt) TRY(dense_read(c, bt, &b));
-    int64_t plane_in = ref_product(s.in, 0, 3), plane_out = ref_product(s.out, 0, 3), taps = ref_product(s.w.kernel, 0, 3);
+    int64_t plane_in = ref_product(s.in, 0, 3), plane_out = ref_product(s.out, 0, 3),
+            taps = ref_product(s.w.kernel, 0, 3);
     int64_t cg = s.c / s.group, og = s.o / s.group;
     TRY(dense_f64(c, s.n * s.o * plane_out, &y));
     for (int64_t no = 0; no < s.n * s.o; no++) {

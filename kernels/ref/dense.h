@@ -1,12 +1,11 @@
 /* Whole-tensor arithmetic for the heavy reference ops (convolutions, matrix products, normalizations): an op reads its
- * inputs as double arrays (ref_read_f64), computes in double, and stores with the rounding of the output's element type.
- * Doubles hold every product and sum of 8-bit integers exactly, so the same loops serve float and integer ops.
+ * inputs as double arrays (ref_read_f64), computes in double, and stores with the rounding of the output's element
+ * type. Doubles hold every product and sum of 8-bit integers exactly, so the same loops serve float and integer ops.
  * Arrays live in the evaluation's scratch arena. Thread-safety: as the EvalCtx. */
 #ifndef PARE_KERNELS_REF_DENSE_H
 #define PARE_KERNELS_REF_DENSE_H
 
 #include "kernels/ref/ref.h"
-#include "kernels/ref/rules.h"
 
 /* Zeroed scratch array of n doubles; an error when memory is short or n overflows. */
 PARE_NODISCARD Status dense_f64(const EvalCtx *c, int64_t n, double **out);

@@ -14,8 +14,9 @@
  *   QMul(a, b), broadcast:  acc = (a - a_zero_point) * (b - b_zero_point), y from acc * mult
  *   QLut(x, table [256]):   y = table[code's bits as uint8]; the output has the table's element type
  *   QAveragePool(x), attributes of AveragePool: acc = sum of (x - x_zero_point) over the window inside x, y from
- *       acc * mult, so mult carries 1 / window size: every window is divided by the same number
- *   QGlobalAveragePool(x):  the same over each whole plane */
+ *       acc * (float)((double)mult / count), count as AveragePool divides; mult is (float)(s_x / s_y)
+ *   QGlobalAveragePool(x):  acc = the sum over a whole plane, y from acc * mult; mult is (float)(s_x / (s_y * plane))
+ */
 #include "kernels/ref/conv.h"
 #include "kernels/ref/matmul.h"
 #include "kernels/ref/pool.h"
@@ -51,6 +52,7 @@ Status infer_q_matmul(InferCtx *c) {
     TRY(need_codes(c, 0));
     TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
+    if (!dense_in_type(c, 3)) return infer_error(c, STATUS_INVALID, "required input 3 (mult) is absent");
     return matmul_infer(c, 0, 1, attr_int(c->node, "trans_b") != 0, e);
 }
 
@@ -110,9 +112,9 @@ static double finish(const OutCode *o, double sum, float mult) {
 
 /* The multipliers of input i, for n channels. */
 static Status multipliers(const EvalCtx *c, int i, int64_t n, float **m) {
-    const Tensor *t = c->in[i];
-    int64_t count = tensor_count(t);
-    if (t->elem != ELEM_F32 || (count != 1 && count != n))
+    const Tensor *t = dense_in(c, i);
+    int64_t count = t ? tensor_count(t) : 0;
+    if (!t || t->elem != ELEM_F32 || (count != 1 && count != n))
         return eval_error(c, STATUS_INVALID, "the multipliers must be 1 or %lld float32 numbers", (long long)n);
     TRY_ALLOC(*m = ARENA_ARRAY(c->scratch, float, n));
     for (int64_t k = 0; k < n; k++) ref_load(t, CLASS_F32, count == 1 ? 0 : k, 1, 1, *m + k);
@@ -139,7 +141,7 @@ Status eval_q_conv(EvalCtx *c) {
 }
 
 Status eval_q_matmul(EvalCtx *c) {
-    const Tensor *at = c->in[0], *bt = c->in[1], *bias = c->in[2];
+    const Tensor *at = c->in[0], *bt = c->in[1], *bias = dense_in(c, 2);
     bool trans_b = attr_int(c->node, "trans_b") != 0 && bt->rank > 1;
     MatMulShape s;
     OutCode code = {0};
@@ -219,11 +221,14 @@ Status eval_q_average_pool(EvalCtx *c) {
     Pool p;
     OutCode code = {0};
     double *y;
+    int64_t *counts;
+    bool padded = attr_int(c->node, "count_include_pad") != 0;
     TRY(out_code(c, &code));
-    TRY(pool_sums(c, (double)attr_int(c->node, "x_zero_point"), &p, &y));
-    int64_t n = p.planes * ref_product(p.out, 0, MAX_SPATIAL);
-    float m = attr_float(c->node, "mult");
-    for (int64_t i = 0; i < n; i++) y[i] = finish(&code, y[i], m);
+    TRY(pool_sums(c, (double)attr_int(c->node, "x_zero_point"), padded, &p, &y, &counts));
+    int64_t plane = ref_product(p.out, 0, MAX_SPATIAL);
+    double scale = (double)attr_float(c->node, "mult");
+    for (int64_t i = 0; i < p.planes * plane; i++)
+        y[i] = finish(&code, y[i], (float)(scale / (double)counts[i % plane]));
     return dense_store(c, 0, code.e, p.rank, p.dims, y);
 }
 

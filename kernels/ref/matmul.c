@@ -171,9 +171,9 @@ Status eval_gemm(EvalCtx *c) {
     if (__builtin_mul_overflow(m, n, &count)) return eval_error(c, STATUS_INVALID, "the output is too large");
     if (ct) {
         bool fits = ct->rank <= 2;
-        for (int i = 0; i < ct->rank && fits; i++)
-            fits = ct->dims[i] == 1 || ct->dims[i] == dims[2 - ct->rank + i];
-        if (!fits) return eval_error(c, STATUS_INVALID, "C does not broadcast to [%lld,%lld]", (long long)m, (long long)n);
+        for (int i = 0; i < ct->rank && fits; i++) fits = ct->dims[i] == 1 || ct->dims[i] == dims[2 - ct->rank + i];
+        if (!fits)
+            return eval_error(c, STATUS_INVALID, "C does not broadcast to [%lld,%lld]", (long long)m, (long long)n);
         ref_broadcast_strides(ct, 2, dims, stride);
         TRY(dense_read(c, ct, &bias));
     }

@@ -14,7 +14,7 @@ typedef struct MatMulShape {
     int64_t dims[MAX_RANK];
     int batch_rank;
     int64_t batch_dims[MAX_RANK], a_stride[MAX_RANK], b_stride[MAX_RANK]; /* strides in matrices; 0 = broadcast */
-    int64_t a_count, b_count;                                            /* matrices in a and in b */
+    int64_t a_count, b_count;                                             /* matrices in a and in b */
 } MatMulShape;
 PARE_NODISCARD Status matmul_shape(const EvalCtx *c, const Tensor *a, const Tensor *b, bool trans_b, MatMulShape *s);
 

@@ -8,8 +8,8 @@
 
 static Status check_rank(const InferCtx *c, const Type *x) {
     if (x->rank >= 3 && x->rank <= 2 + MAX_SPATIAL) return NULL;
-    return infer_error(c, x->rank < 3 ? STATUS_INVALID : STATUS_UNSUPPORTED, "the input must have rank 3 to %d, it has %d",
-                       2 + MAX_SPATIAL, x->rank);
+    return infer_error(c, x->rank < 3 ? STATUS_INVALID : STATUS_UNSUPPORTED,
+                       "the input must have rank 3 to %d, it has %d", 2 + MAX_SPATIAL, x->rank);
 }
 
 static const char *pool_window(const Node *node, int spatial, Window *w) {
@@ -72,7 +72,8 @@ static Status pool_start(const EvalCtx *c, Pool *p) {
     for (int i = 0; i < p->w.n; i++) {
         p->in[i] = x->dims[2 + i];
         p->dims[2 + i] = p->out[i];
-        if (__builtin_mul_overflow(count, p->out[i], &count)) return eval_error(c, STATUS_INVALID, "the output is too large");
+        if (__builtin_mul_overflow(count, p->out[i], &count))
+            return eval_error(c, STATUS_INVALID, "the output is too large");
     }
     window_to_3d(&p->w, p->in, p->out);
     return NULL;
@@ -91,7 +92,7 @@ static void taps_inside(const Pool *p, int i, int64_t out, bool padded, int64_t 
 
 typedef struct WindowBox {
     int64_t lo[MAX_SPATIAL], hi[MAX_SPATIAL], start[MAX_SPATIAL]; /* taps inside the input; position of tap 0 */
-    int64_t padded;                                              /* taps inside the padded input */
+    int64_t padded;                                               /* taps inside the padded input */
 } WindowBox;
 
 static void window_box(const Pool *p, const int64_t *at, WindowBox *b) {
@@ -109,11 +110,10 @@ static void window_box(const Pool *p, const int64_t *at, WindowBox *b) {
 #define FOR_TAPS(p, b, index)                                                                                          \
     for (int64_t kd = (b).lo[0]; kd < (b).hi[0]; kd++)                                                                 \
         for (int64_t kh = (b).lo[1]; kh < (b).hi[1]; kh++)                                                             \
-            for (int64_t kw = (b).lo[2],                                                                               \
-                         index = (((b).start[0] + kd * (p)->w.dilation[0]) * (p)->in[1] + (b).start[1] +               \
-                                  kh * (p)->w.dilation[1]) *                                                           \
-                                     (p)->in[2] +                                                                      \
-                                 (b).start[2] + kw * (p)->w.dilation[2];                                               \
+            for (int64_t kw = (b).lo[2], index = (((b).start[0] + kd * (p)->w.dilation[0]) * (p)->in[1] +              \
+                                                  (b).start[1] + kh * (p)->w.dilation[1]) *                            \
+                                                     (p)->in[2] +                                                      \
+                                                 (b).start[2] + kw * (p)->w.dilation[2];                               \
                  kw < (b).hi[2]; kw++, index += (p)->w.dilation[2])
 
 static int64_t best_tap(const Pool *p, const WindowBox *b, const double *x) {
@@ -161,24 +161,27 @@ Status eval_max_pool(EvalCtx *c) {
 /* What one window of AveragePool and LpPool becomes. */
 typedef double (*WindowFn)(const Pool *p, const WindowBox *b, const double *x, int64_t param);
 
-static double window_mean(const Pool *p, const WindowBox *b, const double *x, int64_t include_pad) {
+static double window_sum(const Pool *p, const WindowBox *b, const double *x, int64_t param) {
+    (void)param;
     double sum = 0;
     FOR_TAPS(p, *b, i) sum += x[i];
+    return sum;
+}
+
+/* Elements that a mean divides by. */
+static int64_t window_count(const WindowBox *b, bool padded) {
     int64_t inside = (b->hi[0] - b->lo[0]) * (b->hi[1] - b->lo[1]) * (b->hi[2] - b->lo[2]);
-    return sum / (double)(include_pad ? b->padded : inside);
+    return padded ? b->padded : inside;
+}
+
+static double window_mean(const Pool *p, const WindowBox *b, const double *x, int64_t include_pad) {
+    return window_sum(p, b, x, 0) / (double)window_count(b, include_pad != 0);
 }
 
 static double window_norm(const Pool *p, const WindowBox *b, const double *x, int64_t order) {
     double sum = 0;
     FOR_TAPS(p, *b, i) sum += pow(fabs(x[i]), (double)order);
     return pow(sum, 1.0 / (double)order);
-}
-
-static double window_sum(const Pool *p, const WindowBox *b, const double *x, int64_t param) {
-    (void)param;
-    double sum = 0;
-    FOR_TAPS(p, *b, i) sum += x[i];
-    return sum;
 }
 
 /* fn of every window of every plane, in fresh scratch memory. */
@@ -196,9 +199,17 @@ static Status map_windows(const EvalCtx *c, const Pool *p, WindowFn fn, int64_t 
     return NULL;
 }
 
-Status pool_sums(const EvalCtx *c, double offset, Pool *p, double **y) {
+Status pool_sums(const EvalCtx *c, double offset, bool padded, Pool *p, double **y, int64_t **counts) {
     double *x;
+    int64_t at[MAX_SPATIAL] = {0};
     TRY(pool_start(c, p));
+    int64_t plane = ref_product(p->out, 0, MAX_SPATIAL);
+    TRY_ALLOC(*counts = ARENA_ARRAY(c->scratch, int64_t, plane));
+    for (int64_t i = 0; i < plane; i++, ref_next(MAX_SPATIAL, p->out, at)) {
+        WindowBox b;
+        window_box(p, at, &b);
+        (*counts)[i] = window_count(&b, padded);
+    }
     TRY(dense_read_minus(c, c->in[0], offset, &x));
     return map_windows(c, p, window_sum, 0, x, y);
 }

@@ -17,7 +17,8 @@ typedef struct Pool {
 PARE_NODISCARD Status pool_infer(InferCtx *c, ElemType first, ElemType second);
 PARE_NODISCARD Status pool_infer_global(InferCtx *c, ElemType e);
 
-/* Sums of (x - offset) over each window's elements inside the input, in scratch memory. */
-PARE_NODISCARD Status pool_sums(const EvalCtx *c, double offset, Pool *p, double **y);
+/* Sums of (x - offset) over each window's elements inside the input, and for each window of a plane the number of its
+ * elements inside the input (`padded`: inside the padded input); both in scratch memory. */
+PARE_NODISCARD Status pool_sums(const EvalCtx *c, double offset, bool padded, Pool *p, double **y, int64_t **counts);
 
 #endif

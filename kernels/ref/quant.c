@@ -74,8 +74,8 @@ static Status read_scales(const EvalCtx *c, const Tensor *scale, const Tensor *z
     TRY(dense_read(c, scale, s));
     if (!zero) return dense_f64(c, tensor_count(scale), z);
     if (tensor_count(zero) != tensor_count(scale))
-        return eval_error(c, STATUS_INVALID, "there are %lld scales and %lld zero points", (long long)tensor_count(scale),
-                          (long long)tensor_count(zero));
+        return eval_error(c, STATUS_INVALID, "there are %lld scales and %lld zero points",
+                          (long long)tensor_count(scale), (long long)tensor_count(zero));
     return dense_read(c, zero, z);
 }
 
@@ -176,7 +176,8 @@ static Status spread_input(const EvalCtx *c, int i, int64_t n, double deflt, dou
 }
 
 /* The exact sums of x (minus input ix_zero) and w (minus the per-channel input iw_zero). */
-static Status conv_sums(const EvalCtx *c, int iw, int ix_zero, int iw_zero, const Tensor *bias, ConvShape *s, double **y) {
+static Status conv_sums(const EvalCtx *c, int iw, int ix_zero, int iw_zero, const Tensor *bias, ConvShape *s,
+                        double **y) {
     double xz, *wz, *x, *w, *b = NULL;
     TRY(conv_shape(c, c->in[0], c->in[iw], bias, s));
     TRY(scalar_input(c, ix_zero, &xz));

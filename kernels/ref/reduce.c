@@ -35,7 +35,8 @@ static Status pass_known(InferCtx *c, const bool *reduced) {
         const char *name;
         SymOp op;
         int64_t start;
-    } folds[] = {{"ReduceProd", SYM_MUL, 1}, {"ReduceSum", SYM_ADD, 0}, {"ReduceMax", SYM_MAX, 0}, {"ReduceMin", SYM_MIN, 0}};
+    } folds[] = {
+        {"ReduceProd", SYM_MUL, 1}, {"ReduceSum", SYM_ADD, 0}, {"ReduceMax", SYM_MAX, 0}, {"ReduceMin", SYM_MIN, 0}};
     int n;
     const Dim *v = c->in[0]->rank == 1 && reduced[0] ? infer_known(c, 0, &n) : NULL;
     for (size_t k = 0; v && k < sizeof folds / sizeof *folds; k++) {
@@ -157,7 +158,8 @@ static bool next_row(const Reduced *r, int64_t *idx, int64_t *at) {
 }
 
 static void run_f64(const Reduced *r, RowF64 row, const double *x, double *acc, const double *shift) {
-    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1, step = r->rank ? r->stride[r->rank - 1] : 0;
+    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1,
+            step = r->rank ? r->stride[r->rank - 1] : 0;
     if (r->slots == 0 || r->count == 0) return;
     do {
         row(acc + at, step, x, n, shift ? shift + at : NULL);
@@ -166,7 +168,8 @@ static void run_f64(const Reduced *r, RowF64 row, const double *x, double *acc, 
 }
 
 static void run_i64(const Reduced *r, RowI64 row, const int64_t *x, int64_t *acc) {
-    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1, step = r->rank ? r->stride[r->rank - 1] : 0;
+    int64_t idx[MAX_RANK] = {0}, at = 0, n = r->rank ? r->dims[r->rank - 1] : 1,
+            step = r->rank ? r->stride[r->rank - 1] : 0;
     if (r->slots == 0 || r->count == 0) return;
     do {
         row(acc + at, step, x, n);

@@ -195,6 +195,7 @@ Status eval_cum_sum(EvalCtx *c) {
     }
     Tensor out;
     TRY(ref_output(c, 0, t->elem, t->rank, t->dims, &out));
-    ref_store(&out, is_float ? CLASS_F64 : CLASS_I64, 0, tensor_count(t), is_float ? (const void *)xf : (const void *)xi);
+    ref_store(&out, is_float ? CLASS_F64 : CLASS_I64, 0, tensor_count(t),
+              is_float ? (const void *)xf : (const void *)xi);
     return NULL;
 }

@@ -93,8 +93,8 @@ static bool is_same(const Window *w) {
     return w->auto_pad == AUTO_PAD_SAME_UPPER || w->auto_pad == AUTO_PAD_SAME_LOWER;
 }
 
-/* floor or ceil((in + pads - extent) / stride) + 1 is the same quotient of (in + pads - extent + stride). With ceil_mode
- * the last window must still start inside the input or its low padding. */
+/* floor or ceil((in + pads - extent) / stride) + 1 is the same quotient of (in + pads - extent + stride). With
+ * ceil_mode the last window must still start inside the input or its low padding. */
 const char *window_out_dim(SymTab *syms, const Window *w, int i, Dim in, Dim *out) {
     int64_t s = w->stride[i];
     if (!DIM_IS_SYM(in) && in > INT64_MAX / 4) return "a dim is too large";
@@ -107,7 +107,7 @@ const char *window_out_dim(SymTab *syms, const Window *w, int i, Dim in, Dim *ou
         return NULL;
     }
     int64_t slack = w->pad_lo[i] + w->pad_hi[i] - window_extent(w, i);
-    if (!DIM_IS_SYM(in) && in + slack < 0) return "the kernel is larger than the padded input";
+    if (!DIM_IS_SYM(in) && in + slack + (w->ceil_mode ? s - 1 : 0) < 0) return "the kernel is larger than the padded input";
     Dim numerator = add_const(syms, in, slack + s);
     *out = sym_op(syms, w->ceil_mode ? SYM_CEILDIV : SYM_FLOORDIV, numerator, s);
     if (w->ceil_mode) {

@@ -13,6 +13,7 @@
  *   vf_ldexp                 a * 2^n, n integral, -252 <= n <= 254, right for subnormal results
  *   vf_hsum                  halves folded onto halves: the order depends on VF_N only
  *   vi_load_u8, vi_store_u8  VF_N bytes widened / truncated (low bytes)
+ *   vf_hmax                  largest lane; a NaN may be lost
  *   vb, VB_N                 a vector of VB_N bytes; vb_loadn reads 0 past n < VB_N
  * The rounding mode must be nearest even. */
 #ifndef PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
@@ -113,6 +114,10 @@ static inline vf vf_ldexp(vf a, vf n) {
     return a * s0 * s1;
 }
 static inline float vf_hsum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+static inline float vf_hmax(vf a) {
+    const float p = a[0] > a[2] ? a[0] : a[2], q = a[1] > a[3] ? a[1] : a[3];
+    return p > q ? p : q;
+}
 
 enum { VB_N = 16 };
 typedef uint8_t vb __attribute__((vector_size(16)));

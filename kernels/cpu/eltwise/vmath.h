@@ -32,14 +32,14 @@ static inline vf vmath_exp(vf x) {
     return vf_ldexp(p, n);
 }
 
-/* e^x for x <= 0, for softmax: one integer add scales, so that nothing below e^-87.3 (about FLT_MIN) comes out; -inf
- * gives that too, 1e-38. */
+/* e^x for x <= 0, for softmax: one multiplication scales; 0 below e^-87.3 (about FLT_MIN). */
 static inline vf vmath_exp_nonpos(vf x) {
-    x = vf_max(vf_set1(-87.3f), x);
     vf n;
-    const vf r = vmath_reduce_ln2(x, &n);
+    const vf c = vf_max(vf_set1(-87.3f), x);
+    const vf r = vmath_reduce_ln2(c, &n);
     const vf p = vf_fma(vf_mul(r, r), vmath_exp_tail(r), vf_add(r, vf_set1(1.0f)));
-    return vi_as_vf(vi_add(vf_as_vi(p), vi_shl(vf_rne(n), 23)));
+    const vf scale = vi_as_vf(vi_shl(vi_add(vf_rne(n), vi_set1(127)), 23));
+    return vf_select(vf_lt(x, vf_set1(-87.3f)), vf_zero(), vf_mul(p, scale));
 }
 
 /* e^x - 1 without cancellation near 0, for x <= 88. */

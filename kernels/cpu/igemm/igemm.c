@@ -11,7 +11,8 @@
 enum {
     ALIGNMENT = 64,
     PAGE = 4096,               /* addresses this far apart share a set of the L1 cache */
-    MERGE_BELOW = 16,          /* input channels under which taps are merged */
+    MERGE_BELOW = 16,          /* input channels under which the taps of a kernel row are always merged */
+    MERGE_LENGTH = 128,        /* channels times kernel width up to which it pays: border windows are copied */
     CHUNK_WEIGHTS = 256 << 10, /* bytes of weights that should stay in L2 while the pixels pass */
     ITEM_MACS = 128 << 10,     /* work that is worth handing to a thread: a few microseconds */
     ENOUGH_ITEMS = 32          /* so that a team can share them out evenly */
@@ -169,11 +170,11 @@ static bool lay_out(Igemm *op) {
     op->bias_offset = 0;
     op->mult_offset = align_up((size_t)columns * 4);
     op->pad_offset = op->mult_offset + (d->x_type == IGEMM_F32 ? 0 : align_up((size_t)columns * sizeof(float)));
-    op->w_offset = op->pad_offset + align_up((size_t)(op->icg * op->x_size));
+    op->w_offset = op->pad_offset + align_up((size_t)(op->kc * op->x_size));
     op->pack_bytes = op->w_offset + (size_t)weights;
     /* An odd number of cache lines from row to row: they spread over all sets. */
     op->gather_stride = (align_up((size_t)row) / ALIGNMENT | 1) * ALIGNMENT;
-    op->gather_bytes = op->gather ? op->gather_stride * IGEMM_MAX_ROWS : 0;
+    op->gather_bytes = op->gather || op->merged ? op->gather_stride * IGEMM_MAX_ROWS : 0;
     op->thread_bytes = align_up((size_t)pointers) + op->gather_bytes;
     return true;
 }
@@ -192,17 +193,19 @@ bool igemm_init_isa(Igemm *op, const IgemmDesc *desc, Isa isa) {
     op->icg = d->ic / d->groups;
     op->ocg = d->oc / d->groups;
     op->m = times(times(d->n, d->oh, &ok), d->ow, &ok);
-    op->taps = times(d->kh, d->kw, &ok);
     op->panels = ceil_div(op->ocg, op->lanes);
     if (!ok || !sizes_fit(op)) return false;
-    op->merged = op->taps > 1 && (op->icg < MERGE_BELOW || op->icg % op->kr != 0);
-    int64_t row = op->merged ? times(op->taps, op->icg, &ok) : op->icg;
-    op->kc = times(ceil_div(row, op->kr), op->kr, &ok);
-    op->kp = op->merged ? op->kc : times(op->taps, op->kc, &ok);
-    op->flat = op->taps == 1 && d->stride_h == 1 && d->stride_w == 1 && d->pad_top == 0 && d->pad_left == 0 &&
-               d->oh == d->ih && d->ow == d->iw;
+    const int64_t length = times(d->kw, op->icg, &ok);
+    const bool dense = d->groups == 1 && d->dilation_w == 1;
+    op->merged = d->kw > 1 && (op->icg < MERGE_BELOW || op->icg % op->kr != 0 || (dense && length <= MERGE_LENGTH));
+    op->taps = op->merged ? d->kh : times(d->kh, d->kw, &ok);
+    op->kc = times(ceil_div(op->merged ? length : op->icg, op->kr), op->kr, &ok);
+    op->kp = times(op->taps, op->kc, &ok);
+    op->window = d->kw + ceil_div(op->kc - length, op->icg);
+    op->flat = d->kh == 1 && d->kw == 1 && d->stride_h == 1 && d->stride_w == 1 && d->pad_top == 0 &&
+               d->pad_left == 0 && d->oh == d->ih && d->ow == d->iw;
     bool aliased = d->ldx * d->stride_w * op->x_size % PAGE == 0 && op->m > 1;
-    op->gather = op->merged || op->kr == 2 || d->x_type == IGEMM_S8 || op->icg % op->kr != 0 || aliased;
+    op->gather = op->kr == 2 || d->x_type == IGEMM_S8 || aliased || (!op->merged && op->icg % op->kr != 0);
     if (!ok || !lay_out(op)) return false;
     choose_width(op);
     choose_chunks(op);

@@ -103,13 +103,14 @@ typedef struct Igemm {
     const struct KernelRow *post, *widen;
     int lanes, kr;             /* columns of a panel; reduction elements that stand together */
     int width;                 /* panels of a kernel call, but for the last one of a row of tiles */
-    bool merged;               /* taps and channels form one reduction (few channels) */
+    bool merged;               /* the taps of a kernel row form one longer tap (few channels) */
     bool gather;               /* the rows of a tile are copied before use */
     bool flat;                 /* output pixel i reads input pixel i only */
     int64_t x_size, y_size;    /* bytes of an element */
     int64_t icg, ocg;          /* channels per group */
     int64_t m, tiles;          /* output pixels, and the tiles they are cut into */
     int64_t taps, kc, kp;      /* taps and their padded length as packed; kp = taps * kc */
+    int64_t window;            /* pixels that a merged tap reads, with those under its padding */
     int64_t panels;            /* of a group */
     int64_t n_chunk, n_chunks; /* panels of a work item; items across the columns */
     int64_t m_chunk, m_chunks; /* tiles of a work item; items across the pixels */

@@ -9,25 +9,21 @@ typedef struct Strides {
 } Strides;
 
 static Strides strides_of(const Igemm *op, IgemmLayout layout) {
-    switch (layout) {
-    case IGEMM_OIHW:
-        return (Strides){op->icg * op->taps, 1, op->taps};
-    case IGEMM_KN:
-        return (Strides){1, op->icg * op->desc.oc, op->desc.oc};
-    case IGEMM_OHWI:
-        break;
-    }
-    return (Strides){op->icg * op->taps, op->icg, 1};
+    const int64_t taps = op->desc.kh * op->desc.kw;
+    if (layout == IGEMM_OIHW) return (Strides){op->icg * taps, 1, taps};
+    if (layout == IGEMM_KN) return (Strides){1, op->icg * op->desc.oc, op->desc.oc};
+    return (Strides){op->icg * taps, op->icg, 1};
 }
 
 /* Position of (tap, c, lane) within a panel. */
 static int64_t place(const Igemm *op, int64_t tap, int64_t c, int64_t lane) {
-    int64_t k = op->merged ? tap * op->icg + c : tap * op->kc + c;
+    const int64_t kw = op->desc.kw;
+    const int64_t k = op->merged ? tap / kw * op->kc + tap % kw * op->icg + c : tap * op->kc + c;
     return (k / op->kr * op->lanes + lane) * op->kr + k % op->kr;
 }
 
 static void pack_panel_f32(const Igemm *op, const float *w, Strides s, int64_t lanes, float *to) {
-    for (int64_t tap = 0; tap < op->taps; tap++)
+    for (int64_t tap = 0; tap < op->desc.kh * op->desc.kw; tap++)
         for (int64_t c = 0; c < op->icg; c++)
             for (int64_t lane = 0; lane < lanes; lane++)
                 to[place(op, tap, c, lane)] = w[lane * s.o + tap * s.tap + c * s.c];
@@ -35,7 +31,7 @@ static void pack_panel_f32(const Igemm *op, const float *w, Strides s, int64_t l
 
 /* Also sums each column; sums are modulo 2^32. */
 static void pack_panel_q8(const Igemm *op, const int8_t *w, Strides s, int64_t lanes, void *to, uint32_t *sums) {
-    for (int64_t tap = 0; tap < op->taps; tap++) {
+    for (int64_t tap = 0; tap < op->desc.kh * op->desc.kw; tap++) {
         for (int64_t c = 0; c < op->icg; c++) {
             for (int64_t lane = 0; lane < lanes; lane++) {
                 int32_t value = w[lane * s.o + tap * s.tap + c * s.c];
@@ -77,8 +73,7 @@ static void pack_columns(const Igemm *op, const IgemmWeights *weights, int64_t g
 
 void igemm_pack(const Igemm *op, const IgemmWeights *weights, void *packed) {
     memset(packed, 0, op->pack_bytes);
-    if (op->desc.x_type != IGEMM_F32)
-        memset((char *)packed + op->pad_offset, (uint8_t)op->desc.x_zero, (size_t)op->icg);
+    if (op->desc.x_type != IGEMM_F32) memset((char *)packed + op->pad_offset, (uint8_t)op->desc.x_zero, (size_t)op->kc);
     for (int64_t group = 0; group < op->desc.groups; group++)
         for (int64_t panel = 0; panel < op->panels; panel++) pack_columns(op, weights, group, panel, packed);
 }

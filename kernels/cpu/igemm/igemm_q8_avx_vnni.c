@@ -4,12 +4,7 @@
 enum { KR = 4 };
 typedef uint8_t Activation;
 
-#ifdef PARE_SIMDE
-/* SIMDe has the AVX-512VL form only; both do the same. */
-static inline VecI dot(VecI acc, VecI a, VecI b) { return _mm256_dpbusd_epi32(acc, a, b); }
-#else
 static inline VecI dot(VecI acc, VecI a, VecI b) { return _mm256_dpbusd_avx_epi32(acc, a, b); }
-#endif
 
 #include "kernels/cpu/igemm/q8_body.h"
 

@@ -44,7 +44,62 @@ static const char *input_row(const Igemm *op, const char *x, const Span *s, int6
     return x + (s->image * d->ih + iy) * d->iw * d->ldx * op->x_size;
 }
 
-static void point_span(const Igemm *op, const char *x, const char *pad, const Span *s, const void **to) {
+/* Copies n activations in the form that the kernel wants. */
+static void copy_elements(const Igemm *op, char *to, const char *from, int64_t n) {
+    const uint8_t sign = op->desc.x_type == IGEMM_S8 ? 0x80 : 0;
+    if (op->kr == 2) {
+        ((KernelFn_IGEMM_WIDEN *)op->widen->fn)((int16_t *)(void *)to, (const uint8_t *)from, n, sign);
+    } else if (sign != 0) {
+        for (int64_t i = 0; i < n; i++) to[i] = (char)((uint8_t)from[i] ^ sign);
+    } else {
+        int64_t bytes = n * op->x_size, i = 0;
+        for (; i + 16 <= bytes; i += 16) memcpy(to + i, from + i, 16);
+        for (; i + 4 <= bytes; i += 4) memcpy(to + i, from + i, 4);
+        for (; i < bytes; i++) to[i] = from[i];
+    }
+}
+
+/* Copies one tap as packed, from the input row `row` (NULL in the padding), for the window or pixel that starts at ix.
+ */
+static void copy_tap(const Igemm *op, const char *row, const char *pad, int64_t ix, char *to) {
+    const IgemmDesc *d = &op->desc;
+    const int64_t size = op->kr == 2 ? 2 : op->x_size, pixel = d->ldx * op->x_size, pixels = op->merged ? d->kw : 1;
+    if (row != NULL && d->ldx == op->icg && d->dilation_w == 1 && ix >= 0 && ix + pixels <= d->iw) {
+        copy_elements(op, to, row + ix * pixel, pixels * op->icg);
+    } else {
+        for (int64_t i = 0; i < pixels; i++, ix += d->dilation_w) {
+            const bool inside = row != NULL && ix >= 0 && ix < d->iw;
+            copy_elements(op, to + i * op->icg * size, inside ? row + ix * pixel : pad, op->icg);
+        }
+    }
+    const int64_t used = pixels * op->icg;
+    if (used < op->kc) memset(to + used * size, 0, (size_t)((op->kc - used) * size));
+}
+
+/* Points at the windows of a span where they lie in x, and copies those that do not. */
+static void point_windows(const Igemm *op, const char *x, const char *pad, const Span *s, char *copies,
+                          const void **to) {
+    const IgemmDesc *d = &op->desc;
+    const int64_t pixel = d->ldx * op->x_size, tap_bytes = op->kc * op->x_size;
+    const bool dense = d->ldx == op->icg && d->dilation_w == 1;
+    for (int64_t ky = 0; ky < d->kh; ky++, to += IGEMM_MAX_ROWS) {
+        const char *row = input_row(op, x, s, ky);
+        int64_t ix = s->ox * d->stride_w - d->pad_left;
+        for (int64_t i = 0; i < s->count; i++, ix += d->stride_w) {
+            if (row == NULL) {
+                to[i] = pad;
+            } else if (dense && ix >= 0 && ix + op->window <= d->iw) {
+                to[i] = row + ix * pixel;
+            } else {
+                char *copy = copies + (size_t)i * op->gather_stride + ky * tap_bytes;
+                copy_tap(op, row, pad, ix, copy);
+                to[i] = copy;
+            }
+        }
+    }
+}
+
+static void point_pixels(const Igemm *op, const char *x, const char *pad, const Span *s, const void **to) {
     const IgemmDesc *d = &op->desc;
     const int64_t pixel = d->ldx * op->x_size;
     for (int64_t ky = 0; ky < d->kh; ky++) {
@@ -57,8 +112,8 @@ static void point_span(const Igemm *op, const char *x, const char *pad, const Sp
     }
 }
 
-/* Fills pointers[tap][row] for the pixels first .. first + rows - 1. */
-static void point_rows(const Igemm *op, const char *x, const char *pad, int64_t first, int rows,
+/* Fills pointers[tap][row] for the pixels first .. first + rows - 1; `copies` is room for them. */
+static void point_rows(const Igemm *op, const char *x, const char *pad, int64_t first, int rows, char *copies,
                        const void **pointers) {
     if (op->flat) {
         const int64_t pixel = op->desc.ldx * op->x_size;
@@ -69,43 +124,22 @@ static void point_rows(const Igemm *op, const char *x, const char *pad, int64_t 
     for (int r = 0; r < rows; r += (int)s.count) {
         if (r > 0) span_next(&op->desc, &s);
         span_cut(&op->desc, &s, rows - r);
-        point_span(op, x, pad, &s, pointers + r);
+        if (op->merged)
+            point_windows(op, x, pad, &s, copies + (size_t)r * op->gather_stride, pointers + r);
+        else
+            point_pixels(op, x, pad, &s, pointers + r);
     }
 }
 
-/* Copies n activations in the form that the kernel wants. */
-static void copy_elements(const Igemm *op, char *to, const char *from, int64_t n) {
-    const uint8_t sign = op->desc.x_type == IGEMM_S8 ? 0x80 : 0;
-    if (op->kr == 2) {
-        ((KernelFn_IGEMM_WIDEN *)op->widen->fn)((int16_t *)to, (const uint8_t *)from, n, sign);
-    } else if (sign == 0) {
-        memcpy(to, from, (size_t)(n * op->x_size));
-    } else {
-        for (int64_t i = 0; i < n; i++) to[i] = (char)((uint8_t)from[i] ^ sign);
-    }
-}
-
-/* One output pixel's whole reduction, in the packed order, zeros where the packing has them. */
+/* One output pixel's whole reduction in the packed order. */
 static void gather_row(const Igemm *op, const char *x, const char *pad, const Span *s, char *to) {
     const IgemmDesc *d = &op->desc;
-    const int64_t size = op->kr == 2 ? 2 : op->x_size, pixel = d->ldx * op->x_size;
-    const int64_t step = (op->merged ? op->icg : op->kc) * size;
-    const int64_t ix0 = s->ox * d->stride_w - d->pad_left;
-    const bool whole = op->merged && d->dilation_w == 1 && d->ldx == op->icg && ix0 >= 0 && ix0 + d->kw <= d->iw;
+    const int64_t step = op->kc * (op->kr == 2 ? 2 : op->x_size), taps_w = op->merged ? 1 : d->kw;
     for (int64_t ky = 0; ky < d->kh; ky++) {
         const char *row = input_row(op, x, s, ky);
-        if (whole && row != NULL) {
-            copy_elements(op, to, row + ix0 * pixel, d->kw * op->icg);
-            to += d->kw * step;
-            continue;
-        }
-        for (int64_t kx = 0; kx < d->kw; kx++, to += step) {
-            int64_t ix = ix0 + kx * d->dilation_w;
-            copy_elements(op, to, row != NULL && ix >= 0 && ix < d->iw ? row + ix * pixel : pad, op->icg);
-            if (!op->merged) memset(to + op->icg * size, 0, (size_t)((op->kc - op->icg) * size));
-        }
+        const int64_t ix = s->ox * d->stride_w - d->pad_left;
+        for (int64_t kx = 0; kx < taps_w; kx++, to += step) copy_tap(op, row, pad, ix + kx * d->dilation_w, to);
     }
-    if (op->merged) memset(to, 0, (size_t)((op->kc - op->taps * op->icg) * size));
 }
 
 static void gather_rows(const Igemm *op, const char *x, const char *pad, int64_t first, int rows, char *to) {
@@ -202,7 +236,7 @@ static void run_item(const Run *run, int64_t item, char *scratch) {
             gather_rows(op, x, pad, pixel, tile.mr, gathered);
             for (int r = 0; r < tile.mr; r++) pointers[r] = gathered + (size_t)r * op->gather_stride;
         } else {
-            point_rows(op, x, pad, pixel, tile.mr, pointers);
+            point_rows(op, x, pad, pixel, tile.mr, gathered, pointers);
         }
         run_panels(run, &tile, group, pixel, begin, end);
         finish_rows(run, pixel, tile.mr, group * op->ocg + first_column, columns);

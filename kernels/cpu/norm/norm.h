@@ -22,17 +22,15 @@ typedef void (*LayerNormRowFn)(float *y, float *sum, const float *x, const float
 typedef void (*RmsNormRowFn)(float *y, float *sum, const float *x, const float *residual, const float *gamma, size_t n,
                              float epsilon);
 typedef void (*L2NormRowFn)(float *y, const float *x, size_t n, float epsilon);
-/* Over [pixels][ld] (NHWC), channels c0..c1 of one image: sums of x - shift (first pass: shift NULL) or their squares.
- */
-typedef void (*ChannelSumsFn)(float *sum, const float *x, const float *shift, size_t pixels, size_t ld, size_t c,
-                              bool squares);
+/* Per channel of [pixels][ld] (NHWC): the sums of x (shift NULL), or of (x - shift)^2. */
+typedef void (*ChannelSumsFn)(float *sum, const float *x, const float *shift, size_t pixels, size_t ld, size_t c);
 /* y = x * scale[c] + bias[c] */
 typedef void (*ChannelAffineFn)(float *y, const float *x, const float *scale, const float *bias, size_t pixels,
                                 size_t x_ld, size_t y_ld, size_t c);
 
 /* One table row per ISA. */
 typedef struct {
-    int32_t columns; /* most lanes of the *_columns functions */
+    int32_t lanes; /* most that the *_columns functions take */
     SoftmaxRowFn softmax_row, log_softmax_row;
     SoftmaxColumnsFn softmax_columns, log_softmax_columns;
     LayerNormRowFn layer_norm_row;
