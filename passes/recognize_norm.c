@@ -149,16 +149,13 @@ static Status middle_norm(Graph *g, const Match *m, const Norm *n, ValueId *in) 
         back[perm[i]] = i;
         t.dims[i] = n->type->dims[perm[i]];
     }
-    NodeId root = m->nodes[0], node, norm;
-    const char *name = g->nodes[root].name;
-    ValueId moved, y;
-    TRY(edit_insert(g, root, "Transpose", name, 1, &n->x, &t, &moved, &node));
+    NodeId root = m->nodes[0], node;
+    TRY(edit_insert(g, root, "Transpose", g->nodes[root].name, 1, &n->x, &t, &in[0], &node));
     TRY(attr_set_ints(g, node, "perm", perm, rank));
-    in[0] = moved;
-    TRY(edit_insert(g, root, "LayerNormalization", name, in[2] == NO_ID ? 2 : 3, in, &t, &y, &norm));
-    TRY(attr_set_int(g, norm, "axis", rank - 1));
-    TRY(attr_set_float(g, norm, "epsilon", (float)n->eps));
-    TRY(edit_replace(g, root, op_find("", "Transpose"), 1, &y, &node));
+    TRY(edit_replace(g, root, op_find("", "LayerNormalization"), in[2] == NO_ID ? 2 : 3, in, &root));
+    TRY(attr_set_int(g, root, "axis", rank - 1));
+    TRY(attr_set_float(g, root, "epsilon", (float)n->eps));
+    TRY(edit_behind(g, root, "Transpose", 0, NULL, &t, &node));
     return attr_set_ints(g, node, "perm", back, rank);
 }
 
