@@ -37,8 +37,9 @@ typedef struct DataInput {
 } DataInput;
 
 /* Opens `path`. Strings are copied. STATUS_ENVIRONMENT: missing or unreadable; STATUS_INVALID: wrong content, missing
- * array, element type or shape that does not fit (file, array, expected and found are named); STATUS_USAGE: options
- * that this kind of data does not use. */
+ * array, element type or shape that does not fit (file, array, expected and found are named); STATUS_UNSUPPORTED:
+ * inputs that are no tensors, images for models whose input is no image in NCHW. Image options are ignored by other
+ * kinds. */
 PARE_NODISCARD Status dataset_open(const char *path, const DataOptions *o, const DataInput *inputs, int n_inputs,
                                    Dataset **out);
 /* Same for the inputs of a graph, in graph order. */
@@ -62,6 +63,7 @@ int64_t dataset_samples(const Dataset *ds);
 int64_t dataset_rows(const Dataset *ds);
 bool dataset_has_labels(const Dataset *ds);
 bool dataset_is_random(const Dataset *ds);
+bool dataset_is_images(const Dataset *ds); /* the image options were used */
 int dataset_inputs(const Dataset *ds);
 /* The static types of read 0, for PlanOptions.inputs: n_inputs types. *uniform (may be NULL) is false when other reads
  * may differ in shape (test sets, images without a fixed crop). Errors as dataset_read. */

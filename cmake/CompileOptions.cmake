@@ -44,6 +44,11 @@ elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_link_options(pare_options INTERFACE -Wl,-z,relro,-z,now)
 endif()
 
+if(PARE_FUZZ)
+    target_compile_options(pare_options INTERFACE -fsanitize=fuzzer-no-link) # coverage for the fuzzer
+    target_link_options(pare_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
     set(PARE_X86 ON)
     target_compile_definitions(pare_options INTERFACE PARE_X86=1)

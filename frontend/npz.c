@@ -173,8 +173,13 @@ static Status stream_read(void *ctx, size_t offset, void *dst, size_t n) {
         TRY(stream_take(s, skipped, left < sizeof skipped ? (size_t)left : sizeof skipped));
     }
     TRY(stream_take(s, dst, n));
+    if (s->at < s->m->size) return NULL;
     /* Only a read past the end makes libzip compare the checksum. */
-    if (s->at == s->m->size && zip_fread(s->file, skipped, 1) < 0) return stream_error(s);
+    zip_int64_t more = zip_fread(s->file, skipped, 1);
+    if (more < 0) return stream_error(s);
+    if (more > 0)
+        return status_make(STATUS_INVALID, "%s: array '%s' is damaged: longer than the %llu bytes declared", s->z->path,
+                           s->m->name, (unsigned long long)s->m->size);
     return NULL;
 }
 

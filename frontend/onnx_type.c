@@ -3,6 +3,20 @@
 
 #include <string.h>
 
+/* The symbol of a dim_param. The text form of the graph and expressions of symbols need names without blanks, brackets
+ * and leading digits. Names that begin with '?' are those of unknown sizes, which are equal to nothing. */
+static Dim symbol(SymTab *syms, const char *name) {
+    char clean[100];
+    size_t n = strlen(name);
+    if (*name == '?' || n + 2 > sizeof clean) return sym_fresh(syms);
+    bool digit = (*name >= '0' && *name <= '9') || *name == '-';
+    clean[0] = '_';
+    memcpy(clean + digit, name, n + 1);
+    for (char *p = clean; *p; p++)
+        if (strchr(" ,()[]<>=+*/^%\n\r\t\"", *p)) *p = '_';
+    return sym_named(syms, clean);
+}
+
 static Status read_dim(TypeReader *r, const Onnx__TensorShapeProto__Dimension *d, Dim *out) {
     uint32_t unused;
     const char *name = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM ? d->dim_param : NULL;
@@ -10,10 +24,10 @@ static Status read_dim(TypeReader *r, const Onnx__TensorShapeProto__Dimension *d
         *out = d->dim_value;
         return NULL;
     }
-    bool named = name && *name && strcmp(name, "?") != 0;
+    bool named = name && *name;
     if (named && r->collect) TRY_ALLOC(name_map_put(r->symbols, name, 0));
     if (named && r->symbols) named = name_map_find(r->symbols, name, &unused);
-    *out = named ? sym_named(r->syms, name) : sym_fresh(r->syms);
+    *out = named ? symbol(r->syms, name) : sym_fresh(r->syms);
     return *out == INT64_MIN ? status_oom() : NULL;
 }
 

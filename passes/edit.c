@@ -91,11 +91,13 @@ static uint32_t position_of(const Graph *g, NodeId id) {
 Status edit_replace(Graph *g, NodeId old, const OpDef *op, int n_in, const ValueId *in, NodeId *out) {
     const char *name = g->nodes[old].name;
     ValueId v = g->nodes[old].out[0];
+    const ValueId *old_in = g->nodes[old].in; /* stays in the graph's arena */
+    int n_old = g->nodes[old].n_in;
     uint32_t position = position_of(g, old);
-    /* The output is handed over by name and use: the old node lets go of it first. */
-    graph_remove_node(g, old);
+    graph_remove_node(g, old); /* first, so that name and output are free for the new one */
     TRY(graph_add_node(g, op, name, n_in, in, 1, &v, out));
     move_last(g, position);
+    for (int i = 0; i < n_old; i++) edit_remove_unused(g, old_in[i]);
     return NULL;
 }
 
@@ -105,6 +107,23 @@ Status edit_insert(Graph *g, NodeId before, const char *op, const char *name, in
     TRY(graph_build(g, "", op, name, n_in, in, out, node));
     if (type) g->values[*out].type = *type;
     if (position < g->n_order - 1) move_last(g, position);
+    return NULL;
+}
+
+enum { MAX_EXTRA = 4 };
+
+Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const ValueId *extra, const Type *inner,
+                   NodeId *node) {
+    ValueId v = g->nodes[id].out[0], in[1 + MAX_EXTRA] = {v}, out;
+    Type outer = g->values[v].type;
+    for (int i = 0; i < n_extra && i < MAX_EXTRA; i++) in[1 + i] = extra[i];
+    TRY(graph_build(g, "", op, g->nodes[id].name, 1 + n_extra, in, &out, node));
+    move_last(g, position_of(g, id) + 1);
+    TRY(graph_replace_uses(g, v, out));
+    graph_set_input(g, *node, 0, v); /* its own use went along */
+    g->values[out].type = outer;
+    g->values[v].type = *inner;
+    g->values[v].known = NULL;
     return NULL;
 }
 

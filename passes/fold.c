@@ -15,7 +15,8 @@ typedef struct Fold {
 } Fold;
 
 /* Ops whose output repeats a small input: folding them trades a cheap op for bytes. */
-static const char *const repeating[] = {"Expand", "Tile", "ConstantOfShape", "OneHot", "EyeLike", "Resize", "Range", NULL};
+static const char *const repeating[] = {"Expand",  "Tile",   "ConstantOfShape", "OneHot",
+                                        "EyeLike", "Resize", "Range",           NULL};
 /* Weights kept small on purpose: folding would undo a quantization. */
 static const char *const kept[] = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", NULL};
 

@@ -7,7 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum PatKind { PAT_OP, PAT_VALUE, PAT_NUMBER, PAT_SCALAR, PAT_CONST, PAT_ABSENT, PAT_THROUGH, PAT_EITHER } PatKind;
+typedef enum PatKind {
+    PAT_OP,
+    PAT_VALUE,
+    PAT_NUMBER,
+    PAT_SCALAR,
+    PAT_CONST,
+    PAT_ABSENT,
+    PAT_THROUGH,
+    PAT_EITHER
+} PatKind;
 
 enum { PAT_MAX_INPUTS = 5 };
 
@@ -69,8 +78,10 @@ static Pat *parse_either(PatParser *x);
 
 static void parse_inputs(PatParser *x, Pat *p) {
     do {
-        if (p->n == PAT_MAX_INPUTS) x->failed = true;
-        else p->in[p->n++] = parse_either(x);
+        if (p->n == PAT_MAX_INPUTS)
+            x->failed = true;
+        else
+            p->in[p->n++] = parse_either(x);
     } while (!x->failed && take(x, ','));
     x->failed = x->failed || !take(x, ')');
 }
@@ -139,8 +150,10 @@ static Pat *parse_either(PatParser *x) {
     }
     *p = (Pat){.kind = PAT_EITHER, .name = -1, .n = 1, .in = {first}};
     do {
-        if (p->n == PAT_MAX_INPUTS) x->failed = true;
-        else p->in[p->n++] = parse_one(x);
+        if (p->n == PAT_MAX_INPUTS)
+            x->failed = true;
+        else
+            p->in[p->n++] = parse_one(x);
     } while (!x->failed && take(x, '|'));
     return p;
 }
@@ -244,13 +257,20 @@ static bool match_through(Match *m, const Pat *p, ValueId v) {
 static bool match_kind(Match *m, const Pat *p, ValueId v) {
     double x;
     switch (p->kind) {
-    case PAT_ABSENT: return v == NO_ID;
-    case PAT_VALUE: return v != NO_ID;
-    case PAT_NUMBER: return edit_scalar(m->g, v, &x) && match_close(x, p->number);
-    case PAT_SCALAR: return edit_scalar(m->g, v, &x);
-    case PAT_CONST: return graph_constant(m->g, v) != NULL;
-    case PAT_THROUGH: return v != NO_ID && match_through(m, p, v);
-    case PAT_OP: return v != NO_ID && m->g->values[v].producer != NO_ID && match_op(m, p, m->g->values[v].producer);
+    case PAT_ABSENT:
+        return v == NO_ID;
+    case PAT_VALUE:
+        return v != NO_ID;
+    case PAT_NUMBER:
+        return edit_scalar(m->g, v, &x) && match_close(x, p->number);
+    case PAT_SCALAR:
+        return edit_scalar(m->g, v, &x);
+    case PAT_CONST:
+        return graph_constant(m->g, v) != NULL;
+    case PAT_THROUGH:
+        return v != NO_ID && match_through(m, p, v);
+    case PAT_OP:
+        return v != NO_ID && m->g->values[v].producer != NO_ID && match_op(m, p, m->g->values[v].producer);
     case PAT_EITHER:
         for (int i = 0; i < p->n; i++)
             if (match_pat(m, p->in[i], v)) return true;

@@ -2,17 +2,12 @@
  *
  *   Div(d=Sub(x, ReduceMean(x, ax)), Sqrt(Add(ReduceMean(Pow(d, 2)|Mul(d, d), ax), $eps)))
  *
- *   Name(…)     a node of the default domain; inputs of commutative ops match in both orders; trailing absent inputs need
- *               not be written
- *   x           any value; a second x must be the same value
- *   d=…         the value that … matches, by name
- *   2, -0.5     a constant with one element of that value (relative tolerance 4e-6, the rounding of constants in files)
- *   $eps        any constant with one element
- *   #w          any constant
- *   _           an absent input
- *   ~…          … seen through ops that only insert or remove dimensions of size 1 (Reshape, Squeeze, Unsqueeze, Expand
- *               to the same number of elements)
- *   A|B         either
+ *   Name(…)     a node of the default domain; inputs of commutative ops match in both orders; trailing absent inputs
+ * need not be written x           any value; a second x must be the same value d=…         the value that … matches, by
+ * name 2, -0.5     a constant with one element of that value (relative tolerance 4e-6, the rounding of constants in
+ * files) $eps        any constant with one element #w          any constant _           an absent input ~…          …
+ * seen through ops that only insert or remove dimensions of size 1 (Reshape, Squeeze, Unsqueeze, Expand to the same
+ * number of elements) A|B         either
  *
  * A match is closed: what the matched nodes but the last compute is used inside the match only, so that replacing the
  * last node removes all of them. */

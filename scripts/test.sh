@@ -65,3 +65,19 @@ report_tests() {
     done
     awk -f "$ROOT/scripts/count_tests.awk" "${logs[@]}"
 }
+
+# run_fuzz NAME [SECONDS]: libFuzzer on one target, from its corpus; new inputs stay in build-fuzz/corpus/NAME.
+run_fuzz() {
+    local name=${1:-} seconds=${2:-60}
+    if [ -z "$name" ] || [ ! -e "$ROOT/tests/fuzz/fuzz_$name.c" ]; then
+        die "fuzz: name one of: $(cd "$ROOT/tests/fuzz" && echo fuzz_*.c | sed 's/fuzz_//g; s/\.c//g')"
+    fi
+    install_for fuzz
+    configure_tree build-fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
+        -DPARE_SANITIZE=address,undefined -DPARE_FUZZ=ON
+    ninja -C "$ROOT/build-fuzz" -j "$JOBS" "fuzz_$name" >&2
+    mkdir -p "$ROOT/build-fuzz/corpus/$name"
+    local folders=("$ROOT/build-fuzz/corpus/$name")
+    if [ -d "$ROOT/tests/fuzz/corpus/$name" ]; then folders+=("$ROOT/tests/fuzz/corpus/$name"); fi
+    "$ROOT/build-fuzz/tests/fuzz_$name" -max_total_time="$seconds" -artifact_prefix="$ROOT/build-fuzz/" "${folders[@]}"
+}

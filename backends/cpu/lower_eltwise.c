@@ -1,6 +1,5 @@
 /* Elementwise functions of float tensors, with broadcasting. */
-#include "backends/cpu/plan.h"
-#include "kernels/cpu/eltwise/binary.h"
+#include "backends/cpu/nest.h"
 
 #include <math.h>
 #include <string.h>
@@ -104,6 +103,18 @@ static Layout nest_layout(const Lowering *l, const Node *n) {
     return LAYOUT_PLAIN;
 }
 
+Status nest_binary(Lowering *l, const Node *n, ValueId v, Nest *operands, EltNest *nest) {
+    const Type *out = lower_type(l, v);
+    Layout layout = nest_layout(l, n);
+    int64_t strides[3][MAX_RANK] = {{0}}, ldy = 0;
+    TRY(nest_operand(l, n->in[0], out, layout, &operands->a, strides[1]));
+    TRY(nest_operand(l, n->in[1], out, layout, &operands->b, strides[2]));
+    TRY(lower_write(l, v, layout, &operands->y, layout == LAYOUT_NHWC ? &ldy : NULL));
+    lower_strides(out, layout, ldy, strides[0]);
+    nest_fill(nest, out, layout, strides);
+    return NULL;
+}
+
 static Status run_binary(const Step *s, Context *c) {
     binary_f32_run(s->op, STEP_OUT(s, c, 0), STEP_IN(s, c, 0), STEP_IN(s, c, 1), c->team);
     return NULL;
@@ -117,24 +128,17 @@ Status lower_binary(Lowering *l, NodeId id, const Group *group, bool *done) {
     fits = fits && lower_type(l, n->in[0])->elem == ELEM_F32 && lower_type(l, n->in[1])->elem == ELEM_F32;
     if (!fits) return NULL;
     *done = true;
-    Layout layout = nest_layout(l, n);
-    Operand a, b, y;
-    int64_t strides[3][MAX_RANK] = {{0}}, ldy = 0;
-    TRY(nest_operand(l, n->in[0], out, layout, &a, strides[1]));
-    TRY(nest_operand(l, n->in[1], out, layout, &b, strides[2]));
-    TRY(lower_write(l, group ? group->out : n->out[0], layout, &y, layout == LAYOUT_NHWC ? &ldy : NULL));
-    lower_strides(out, layout, ldy, strides[0]);
-    Step *s;
-    TRY(lower_step(l, n->name, group ? group->label : n->op->name, "binary_f32", run_binary, sizeof(BinaryF32), 2, 1,
-                   &s));
-    BinaryF32 *op = s->op;
     Epilogue e;
     group_epilogue(l, group, &e);
-    *op = (BinaryF32){.kind = kind, .lo = e.lo, .hi = e.hi, .act = e.act};
-    nest_fill(&op->nest, out, layout, strides);
-    binary_f32_prepare(op, l->p->isa);
-    s->in[0] = a;
-    s->in[1] = b;
-    s->out[0] = y;
+    BinaryF32 op = {.kind = kind, .lo = e.lo, .hi = e.hi, .act = e.act};
+    Nest nest;
+    TRY(nest_binary(l, n, group ? group->out : n->out[0], &nest, &op.nest));
+    binary_f32_prepare(&op, l->p->isa);
+    Step *s;
+    TRY(lower_step(l, n->name, group ? group->label : n->op->name, "binary_f32", run_binary, sizeof op, 2, 1, &s));
+    *(BinaryF32 *)s->op = op;
+    s->in[0] = nest.a;
+    s->in[1] = nest.b;
+    s->out[0] = nest.y;
     return lower_commit(l, s);
 }

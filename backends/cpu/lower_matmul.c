@@ -1,5 +1,6 @@
 /* Gemm and MatMul with constant weights. */
 #include "backends/cpu/lower_product.h"
+#include "backends/cpu/lower_quant.h"
 
 #include <string.h>
 
@@ -24,7 +25,10 @@ bool matmul_has_kernel(const Graph *g, const Node *n) {
     if (op_is(n, "Gemm"))
         return w->elem == ELEM_F32 && x->elem == ELEM_F32 && x->rank == 2 && !attr_int(n, "transA") &&
                attr_float(n, "alpha") == 1.0f && attr_float(n, "beta") == 1.0f && bias_fits(g, n);
-    return false;
+    return op_is_pare(n, "QMatMul") && w->elem == ELEM_I8 && n->n_in == 4 && n->in[2] != NO_ID && n->in[3] != NO_ID &&
+           graph_constant(g, n->in[2]) && graph_constant(g, n->in[3]) && !attr_int(n, "b_zero_point") &&
+           graph_constant(g, n->in[3])->rank == 1 &&
+           graph_constant(g, n->in[3])->dims[0] == g->values[n->out[0]].type.dims[g->values[n->out[0]].type.rank - 1];
 }
 
 static Status lower_matrix(Lowering *l, NodeId id, const Group *group, bool trans_b, bool *done) {
@@ -34,9 +38,18 @@ static Status lower_matrix(Lowering *l, NodeId id, const Group *group, bool tran
     const Tensor *w = matrix_of(l->g, n);
     int64_t k = w->dims[trans_b ? 1 : 0], columns = w->dims[trans_b ? 0 : 1];
     Product p = {.node = n, .group = group, .x = n->in[0], .w = w, .layout = trans_b ? IGEMM_NK : IGEMM_KN};
-    if (n->n_in > 2) p.bias = graph_constant(l->g, n->in[2]);
+    if (n->n_in > 2 && n->in[2] != NO_ID) p.bias = graph_constant(l->g, n->in[2]);
+    if (op_is_pare(n, "QMatMul")) {
+        igemm_gemm_desc(&p.desc, IGEMM_U8, IGEMM_U8, type_count(lower_type(l, n->in[0])) / k, columns, k);
+        TRY(integer_product(l, &p, "a_zero_point"));
+        return lower_product(l, &p);
+    }
     igemm_gemm_desc(&p.desc, IGEMM_F32, IGEMM_F32, type_count(lower_type(l, n->in[0])) / k, columns, k);
     return lower_product(l, &p);
+}
+
+Status lower_qmatmul(Lowering *l, NodeId id, const Group *group, bool *done) {
+    return lower_matrix(l, id, group, attr_int(&l->g->nodes[id], "trans_b") != 0, done);
 }
 
 Status lower_gemm(Lowering *l, NodeId id, const Group *group, bool *done) {

@@ -43,10 +43,13 @@ static Status cast_to(EvalCtx *c, ElemType to) {
     }
     TRY(ref_output(c, 0, to, x->rank, x->dims, &y));
     int64_t total = tensor_count(x);
+    /* a float that does not fit wraps like an integer, as processors and numpy do it */
+    bool to_int = elem_is_int(to) && (from == CLASS_F32 || from == CLASS_F64);
+    RefClass through = !to_int ? from : to == ELEM_U64 ? CLASS_U64 : CLASS_I64;
     bool special = is_float8(to) || to == ELEM_F8E8M0;
     for (int64_t i = 0; i < total; i += REF_BLOCK) {
         int64_t n = total - i < REF_BLOCK ? total - i : REF_BLOCK;
-        RefClass cls = special ? CLASS_F32 : from;
+        RefClass cls = special ? CLASS_F32 : through;
         ref_load(x, cls, i, 1, n, buf);
         if (special)
             cast_special(c, &y, (const float *)buf, i, n);

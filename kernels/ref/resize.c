@@ -40,10 +40,11 @@ typedef struct Options {
     bool exclude_outside, antialias;
 } Options;
 
-/* One axis: in and out elements, out per in, region of interest in [0, 1]. */
+/* One axis: in and out elements, out per in, the target length (a fraction when it comes from a scale), region of
+ * interest in [0, 1]. */
 typedef struct Axis {
     int64_t in, out;
-    float scale, roi_start, roi_end;
+    float scale, length, roi_start, roi_end;
     bool resized;
 } Axis;
 
@@ -153,7 +154,7 @@ static float source_of(Coord coord, const Axis *a, int64_t i) {
     case PYTORCH_HALF_PIXEL:
         return a->out > 1 ? (x + 0.5f) / a->scale - 0.5f : 0;
     case ALIGN_CORNERS:
-        return a->out > 1 ? x * (in - 1) / (out - 1) : 0;
+        return a->out > 1 ? x * (in - 1) / (a->length - 1) : 0;
     case ASYMMETRIC:
         return x / a->scale;
     case TF_CROP_AND_RESIZE:
@@ -270,7 +271,8 @@ static Status read_sizes(const EvalCtx *c, const int *listed, int n, Axis *axis)
         float start = has_roi ? (float)tensor_get_f64(roi, i) : 0,
               end = has_roi ? (float)tensor_get_f64(roi, n + i) : 1;
         bool resized = out[i] != in[i] || scale[i] != 1 || start != 0 || end != 1;
-        axis[listed[i]] = (Axis){in[i], out[i], scale[i], start, end, resized};
+        axis[listed[i]] =
+            (Axis){in[i], out[i], scale[i], scales ? scale[i] * (float)in[i] : (float)out[i], start, end, resized};
     }
     return NULL;
 }

@@ -44,13 +44,7 @@ int64_t elt_nest_grain(const EltNest *nest, int64_t elements) {
     return n > 0 && n < elements ? elements / n : 1;
 }
 
-/* Offsets of the three operands at one position of the outer dims. */
-typedef struct {
-    int64_t index[ELT_MAX_RANK];
-    int64_t at[3];
-} EltCursor;
-
-static void elt_cursor_seek(EltCursor *c, const EltNest *nest, int64_t row) {
+void elt_cursor_seek(EltCursor *c, const EltNest *nest, int64_t row) {
     c->at[0] = c->at[1] = c->at[2] = 0;
     for (int32_t d = nest->rank - 2; d >= 0; d--) {
         c->index[d] = row % nest->dims[d];
@@ -59,7 +53,7 @@ static void elt_cursor_seek(EltCursor *c, const EltNest *nest, int64_t row) {
     }
 }
 
-static void elt_cursor_next(EltCursor *c, const EltNest *nest) {
+void elt_cursor_next(EltCursor *c, const EltNest *nest) {
     for (int32_t d = nest->rank - 2; d >= 0; d--) {
         for (int t = 0; t < 3; t++) c->at[t] += nest->stride[t][d];
         if (++c->index[d] < nest->dims[d]) return;

@@ -12,7 +12,10 @@ ALWAYS_INLINE void tile_reduce(const IgemmTile *t, const int mr, const int nv, V
         UNROLL for (int r = 0; r < mr; r++) a[r] = rows[r];
         for (int64_t c = 0; c < t->kc; c++, w += LANES) {
             VecF b[IGEMM_WIDTHS];
-            UNROLL for (int v = 0; v < nv; v++) b[v] = vf_load(w + v * panel);
+            UNROLL for (int v = 0; v < nv; v++) {
+                b[v] = vf_load(w + v * panel);
+                IN_REGISTER(b[v]);
+            }
             UNROLL for (int r = 0; r < mr; r++) {
                 VecF x = vf_splat(a[r][c]);
                 UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vf_fma(x, b[v], acc[r][v]);
@@ -21,8 +24,8 @@ ALWAYS_INLINE void tile_reduce(const IgemmTile *t, const int mr, const int nv, V
     }
 }
 
-/* The finished sums go through memory: the store after them is then one small loop for all heights, and leaves every
- * register to the sums. */
+/* The finished sums go through memory, unless they can be stored as they are: the store after them is then one small
+ * loop for all heights, and leaves every register to the sums. */
 typedef struct Sums {
     float at[IGEMM_MAX_ROWS][IGEMM_WIDTHS * LANES];
 } Sums;
@@ -52,6 +55,14 @@ ALWAYS_INLINE void tile_body(const IgemmTile *t, const int mr, const int nv) {
         UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vf_load((const float *)t->bias + v * LANES);
     }
     tile_reduce(t, mr, nv, acc);
+    if (t->residual == NULL && t->n == nv * LANES) {
+        const VecF lo = vf_splat(t->lo), hi = vf_splat(t->hi);
+        float *y = t->y;
+        UNROLL for (int r = 0; r < mr; r++, y += t->ldy) {
+            UNROLL for (int v = 0; v < nv; v++) vf_store(y + v * LANES, vf_min(hi, vf_max(lo, acc[r][v])));
+        }
+        return;
+    }
     Sums sums;
     UNROLL for (int r = 0; r < mr; r++) {
         UNROLL for (int v = 0; v < nv; v++) vf_store(&sums.at[r][v * LANES], acc[r][v]);

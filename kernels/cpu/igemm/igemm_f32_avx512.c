@@ -3,7 +3,7 @@
 
 #include "kernels/cpu/igemm/f32_body.h"
 
-IGEMM_KERNEL(igemm_f32_avx512_x1, 16, 1)
-IGEMM_KERNEL(igemm_f32_avx512_x2, 12, 2)
+IGEMM_KERNEL(igemm_f32_avx512_x1, 12, 1)
+IGEMM_KERNEL(igemm_f32_avx512_x2, 10, 2)
 IGEMM_KERNEL(igemm_f32_avx512_x3, 8, 3)
 IGEMM_KERNEL(igemm_f32_avx512_x4, 6, 4)

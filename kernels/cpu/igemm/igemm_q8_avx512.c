@@ -7,7 +7,7 @@ static inline VecI dot(VecI acc, VecI a, VecI b) { return vi_madd16(acc, a, b); 
 
 #include "kernels/cpu/igemm/q8_body.h"
 
-IGEMM_KERNEL(igemm_q8_avx512_x1, 16, 1)
-IGEMM_KERNEL(igemm_q8_avx512_x2, 12, 2)
+IGEMM_KERNEL(igemm_q8_avx512_x1, 12, 1)
+IGEMM_KERNEL(igemm_q8_avx512_x2, 10, 2)
 IGEMM_KERNEL(igemm_q8_avx512_x3, 8, 3)
 IGEMM_KERNEL(igemm_q8_avx512_x4, 6, 4)

@@ -8,7 +8,7 @@ static inline VecI dot(VecI acc, VecI a, VecI b) { return _mm512_dpbusd_epi32(ac
 
 #include "kernels/cpu/igemm/q8_body.h"
 
-IGEMM_KERNEL(igemm_q8_avx512_vnni_x1, 16, 1)
-IGEMM_KERNEL(igemm_q8_avx512_vnni_x2, 12, 2)
+IGEMM_KERNEL(igemm_q8_avx512_vnni_x1, 12, 1)
+IGEMM_KERNEL(igemm_q8_avx512_vnni_x2, 10, 2)
 IGEMM_KERNEL(igemm_q8_avx512_vnni_x3, 8, 3)
 IGEMM_KERNEL(igemm_q8_avx512_vnni_x4, 6, 4)

@@ -37,7 +37,7 @@ static void add_q8(const IgemmPost *p) {
     const uint8_t *r = p->r;
     int64_t i = 0;
     for (; i + LANES <= p->n; i += LANES)
-        bytes_store(y + i, qadd(&c, bytes_load(y + i, p->y_type), bytes_load(r + i, p->y_type)));
+        bytes_store_n(y + i, qadd(&c, bytes_load(y + i, p->y_type), bytes_load(r + i, p->y_type)), LANES);
     if (i == p->n) return;
     uint8_t q_tail[LANES] = {0}, r_tail[LANES] = {0};
     memcpy(q_tail, y + i, (size_t)(p->n - i));

@@ -17,7 +17,10 @@ ALWAYS_INLINE void tile_reduce(const IgemmTile *t, const int mr, const int nv, V
         UNROLL for (int r = 0; r < mr; r++) a[r] = rows[r];
         for (int64_t c = 0; c < t->kc; c += KR, w += sizeof(VecI)) {
             VecI b[IGEMM_WIDTHS];
-            UNROLL for (int v = 0; v < nv; v++) b[v] = vi_load(w + v * t->w_panel);
+            UNROLL for (int v = 0; v < nv; v++) {
+                b[v] = vi_load(w + v * t->w_panel);
+                IN_REGISTER(b[v]);
+            }
             UNROLL for (int r = 0; r < mr; r++) {
                 VecI x = splat_group(a[r] + c);
                 UNROLL for (int v = 0; v < nv; v++) acc[r][v] = dot(acc[r][v], x, b[v]);
@@ -32,23 +35,44 @@ typedef struct Sums {
     int32_t at[IGEMM_MAX_ROWS][IGEMM_WIDTHS * LANES];
 } Sums;
 
-/* y = rne(clamp(float(acc) * mult)) + zero as bytes; see docs/numerics.md. */
-static void store_bytes(const IgemmTile *t, const Sums *sums) {
+/* rne(clamp(float(acc) * mult)): the stored value less the zero point. See docs/numerics.md. */
+ALWAYS_INLINE VecI requantize(const int32_t *acc, VecI add, const float *mult, VecF lo, VecF hi) {
+    VecF f = vf_mul(vf_from_vi(vi_add(vi_load(acc), add)), vf_load(mult));
+    return vi_round(vf_min(hi, vf_max(lo, f)));
+}
+
+ALWAYS_INLINE void store_bytes_as(const IgemmTile *t, const Sums *sums, const bool is_signed) {
     const VecF lo = vf_splat(t->lo), hi = vf_splat(t->hi);
-    const VecI zero = vi_splat(t->y_zero);
+    const VecI zero = vi_splat(t->y_zero), zero16 = vi_splat16((int16_t)t->y_zero);
     for (int r = 0; r < t->mr; r++) {
+        const int32_t *acc = sums->at[r];
         uint8_t *y = (uint8_t *)t->y + r * t->ldy;
         const VecI add = vi_splat(t->row_add != NULL ? t->row_add[r] : 0);
-        for (int64_t o = 0; o < t->n; o += LANES) {
-            VecI acc = vi_add(vi_load(&sums->at[r][o]), add);
-            VecF f = vf_mul(vf_from_vi(acc), vf_load(t->mult + o));
-            VecI q = vi_add(vi_round(vf_min(hi, vf_max(lo, f))), zero);
-            if (t->n - o >= LANES)
-                bytes_store(y + o, q);
-            else
-                bytes_store_n(y + o, q, t->n - o);
+        int64_t o = 0;
+        VecI q[4];
+        for (; o + 4 * LANES <= t->n; o += 4 * LANES) {
+            UNROLL for (int i = 0; i < 4; i++) q[i] =
+                requantize(acc + o + i * LANES, add, t->mult + o + i * LANES, lo, hi);
+            bytes_store_4(y + o, bytes_of_4(q, zero16, is_signed));
+        }
+        for (; o + 2 * LANES <= t->n; o += 2 * LANES) {
+            q[0] = q[2] = requantize(acc + o, add, t->mult + o, lo, hi);
+            q[1] = q[3] = requantize(acc + o + LANES, add, t->mult + o + LANES, lo, hi);
+            bytes_store_2(y + o, bytes_of_4(q, zero16, is_signed));
+        }
+        for (; o < t->n; o += LANES) {
+            const int64_t left = t->n - o;
+            q[0] = vi_add(requantize(acc + o, add, t->mult + o, lo, hi), zero);
+            bytes_store_n(y + o, q[0], left < LANES ? left : LANES);
         }
     }
+}
+
+static void store_bytes(const IgemmTile *t, const Sums *sums) {
+    if (t->y_type == IGEMM_S8)
+        store_bytes_as(t, sums, true);
+    else
+        store_bytes_as(t, sums, false);
 }
 
 static void store_words(const IgemmTile *t, const Sums *sums) {

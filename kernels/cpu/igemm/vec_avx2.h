@@ -5,12 +5,20 @@
 
 #include "kernels/cpu/simd.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 enum { LANES = 8 };
 typedef __m256 VecF;
 typedef __m256i VecI;
+
+#ifdef PARE_SIMDE
+#define IN_REGISTER(v)
+#else
+/* Keeps gcc from loading a vector anew for every use. */
+#define IN_REGISTER(v) __asm__("" : "+x"(v))
+#endif
 
 static inline VecF vf_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void vf_store(float *p, VecF v) { _mm256_storeu_ps(p, v); }
@@ -54,12 +62,25 @@ static inline __m128i low_bytes(VecI v) {
     __m128i hi = _mm_shuffle_epi8(_mm256_extracti128_si256(v, 1), pick);
     return _mm_unpacklo_epi32(lo, hi);
 }
-static inline void bytes_store(uint8_t *p, VecI v) { _mm_storel_epi64((__m128i *)p, low_bytes(v)); }
 static inline void bytes_store_n(uint8_t *p, VecI v, int64_t n) {
     uint8_t buffer[16];
     _mm_storeu_si128((__m128i *)buffer, low_bytes(v));
     memcpy(p, buffer, (size_t)n);
 }
+/* Four vectors of integers in 16-bit range, plus `zero` (which stands in every 16-bit element), as bytes in order; all
+ * sums lie in the range of int8 (is_signed) or uint8, so that the saturating instructions are exact. */
+static inline VecI bytes_of_4(const VecI v[4], VecI zero, bool is_signed) {
+    const VecI order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    VecI ab = _mm256_add_epi16(_mm256_packs_epi32(v[0], v[1]), zero);
+    VecI cd = _mm256_add_epi16(_mm256_packs_epi32(v[2], v[3]), zero);
+    VecI bytes = is_signed ? _mm256_packs_epi16(ab, cd) : _mm256_packus_epi16(ab, cd);
+    return _mm256_permutevar8x32_epi32(bytes, order);
+}
+static inline void bytes_store_4(uint8_t *p, VecI bytes) { _mm256_storeu_si256((__m256i *)p, bytes); }
+static inline void bytes_store_2(uint8_t *p, VecI bytes) {
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(bytes));
+}
+static inline VecI vi_splat16(int16_t x) { return _mm256_set1_epi16(x); }
 static inline VecI bytes_load_u8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
 static inline VecI bytes_load_s8(const uint8_t *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
 

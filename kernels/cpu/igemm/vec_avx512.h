@@ -5,12 +5,20 @@
 
 #include "kernels/cpu/simd.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 enum { LANES = 16 };
 typedef __m512 VecF;
 typedef __m512i VecI;
+
+#ifdef PARE_SIMDE
+#define IN_REGISTER(v)
+#else
+/* Keeps gcc from loading a vector anew for every use: there is one 512-bit load a cycle on some CPUs. */
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#endif
 
 static inline __mmask16 mask_of(int64_t n) { return (__mmask16)(0xffffu >> (16 - n)); }
 
@@ -37,10 +45,23 @@ static inline VecI vi_round(VecF v) { return _mm512_cvtps_epi32(v); }
 static inline VecF vf_from_vi(VecI v) { return _mm512_cvtepi32_ps(v); }
 
 /* The low bytes of the lanes. */
-static inline void bytes_store(uint8_t *p, VecI v) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v)); }
 static inline void bytes_store_n(uint8_t *p, VecI v, int64_t n) {
     _mm_mask_storeu_epi8(p, mask_of(n), _mm512_cvtepi32_epi8(v));
 }
+/* Four vectors of integers in 16-bit range, plus `zero` (which stands in every 16-bit element), as bytes in order; all
+ * sums lie in the range of int8 (is_signed) or uint8, so that the saturating instructions are exact. */
+static inline VecI bytes_of_4(const VecI v[4], VecI zero, bool is_signed) {
+    const VecI order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    VecI ab = _mm512_add_epi16(_mm512_packs_epi32(v[0], v[1]), zero);
+    VecI cd = _mm512_add_epi16(_mm512_packs_epi32(v[2], v[3]), zero);
+    VecI bytes = is_signed ? _mm512_packs_epi16(ab, cd) : _mm512_packus_epi16(ab, cd);
+    return _mm512_permutexvar_epi32(order, bytes);
+}
+static inline void bytes_store_4(uint8_t *p, VecI bytes) { _mm512_storeu_si512(p, bytes); }
+static inline void bytes_store_2(uint8_t *p, VecI bytes) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_castsi512_si256(bytes));
+}
+static inline VecI vi_splat16(int16_t x) { return _mm512_set1_epi16(x); }
 static inline VecI bytes_load_u8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 static inline VecI bytes_load_s8(const uint8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 

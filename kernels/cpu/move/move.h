@@ -7,10 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/cpu/eltwise/binary.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/team.h"
 
-enum { MOVE_MAX_RANK = 8 };
+enum { MOVE_MAX_RANK = ELT_MAX_RANK };
 
 /* to[c][r] = from[r][c] for rows x cols elements, pitches in elements. */
 typedef void (*TransposeFn)(void *to, const void *from, size_t rows, size_t cols, size_t to_pitch, size_t from_pitch);
@@ -29,9 +30,11 @@ typedef struct {
     int32_t elem_bytes; /* 1, 2, 4, 8 */
     int64_t dims[MOVE_MAX_RANK];
     int64_t to_stride[MOVE_MAX_RANK], from_stride[MOVE_MAX_RANK];
-    /* set by prepare: outer dims first; the last (run) or the last two (transpose) are done by one call */
-    int32_t inner;
-    TransposeFn transpose;
+    /* set by prepare, which also rewrites the above: the outer dims, what one call does at each of their positions (a
+     * run of rows elements; a transpose of rows x cols; rows strided elements), and the tiles it is split into */
+    EltNest outer;
+    TransposeFn transpose; /* NULL for runs and strided moves */
+    int64_t rows, cols, to_pitch, from_pitch;
     int64_t tile_rows, tile_cols;
 } Move;
 

@@ -28,6 +28,7 @@ typedef void (*ReduceColumnsFn)(float *y, const float *x, size_t len, size_t str
 
 /* One table row per ISA. */
 typedef struct {
+    int32_t lanes; /* most that the column functions take */
     ReduceRowFn row[REDUCE_KINDS];
     ReduceColumnsFn columns[REDUCE_KINDS];
 } ReduceOps;
