@@ -1,0 +1,5 @@
+#define VF_ISA   avx2
+#define DWQ_VNNI 0
+#include "kernels/cpu/dwconv/dwq_avx2.h"
+
+#include "kernels/cpu/dwconv/dwconv_u8_body.h"

@@ -1,0 +1,5 @@
+#define VF_ISA   avx512_vnni
+#define DWQ_VNNI 1
+#include "kernels/cpu/dwconv/dwq_avx512.h"
+
+#include "kernels/cpu/dwconv/dwconv_u8_body.h"

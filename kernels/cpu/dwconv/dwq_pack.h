@@ -1,0 +1,25 @@
+/* Packed layout of the integer depthwise kernels, the same for all vector rows.
+ *
+ * A block is CB channels, held by 4 accumulator vectors j; a 128-bit lane L of vector j holds channels 16L + 4j + i,
+ * i = 0..3: the order in which byte and word unpacks of 4 image rows leave them, and which the saturating packs undo.
+ * Filter rows go in groups of 4 (missing ones have weight 0), the 4 bytes that one dot-product instruction sums.
+ *
+ *   int32 bias[CB] | float mult[CB] | for group g, column kx: weights of the 4 vectors
+ *
+ * Weights are bytes (w0 w1 w2 w3) per channel for byte dot products; without these, 16-bit pairs: first the vectors of
+ * (w0 w2), which meet the even bytes, then those of (w1 w3). */
+#ifndef PARE_KERNELS_CPU_DWCONV_DWQ_PACK_H
+#define PARE_KERNELS_CPU_DWCONV_DWQ_PACK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DWQ_GROUP = 4, DWQ_J = 4 };
+
+/* Place of channel c of a block within its 4 vectors of cb/4 channels. */
+static inline size_t dwq_place(size_t c, size_t cb) {
+    const size_t lane = c / 16, j = c % 16 / 4;
+    return j * (cb / DWQ_J) + lane * 4 + c % 4;
+}
+
+#endif

@@ -1,0 +1,3 @@
+#include "kernels/cpu/eltwise/vf_avx512.h"
+
+#include "kernels/cpu/move/resize_body.h"

@@ -1,0 +1,3 @@
+#include "kernels/cpu/eltwise/vf_plain.h"
+
+#include "kernels/cpu/pool/pool_u8_body.h"

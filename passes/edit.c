@@ -1,0 +1,141 @@
+#include "passes/edit.h"
+
+#include <string.h>
+
+Status edit_nodes(const Graph *g, Arena *a, NodeList *list) {
+    list->n = g->n_order;
+    TRY_ALLOC(list->ids = ARENA_ARRAY(a, NodeId, g->n_order));
+    if (g->n_order) memcpy(list->ids, g->order, g->n_order * sizeof *list->ids);
+    return NULL;
+}
+
+NodeId edit_producer(const Graph *g, ValueId v, const char *op) {
+    if (v == NO_ID) return NO_ID;
+    NodeId p = g->values[v].producer;
+    return p != NO_ID && op_is(&g->nodes[p], op) ? p : NO_ID;
+}
+
+const Type *edit_ranked(const Graph *g, ValueId v) {
+    if (v == NO_ID) return NULL;
+    const Type *t = &g->values[v].type;
+    return t->kind == TYPE_TENSOR && t->rank >= 0 ? t : NULL;
+}
+
+bool edit_same_type(const Graph *g, ValueId a, ValueId b) {
+    const Type *x = edit_ranked(g, a), *y = edit_ranked(g, b);
+    return x && y && type_equal(x, y);
+}
+
+bool edit_scalar(const Graph *g, ValueId v, double *out) {
+    const Tensor *t = graph_constant(g, v);
+    if (!t || tensor_count(t) != 1 || (!elem_is_float(t->elem) && !elem_is_int(t->elem))) return false;
+    *out = tensor_get_f64(t, 0);
+    return true;
+}
+
+const int64_t *edit_ints(const Graph *g, ValueId v, Arena *a, int64_t *n) {
+    const Tensor *t = graph_constant(g, v);
+    if (!t || !elem_is_int(t->elem)) return NULL;
+    *n = tensor_count(t);
+    int64_t *x = ARENA_ARRAY(a, int64_t, *n);
+    for (int64_t i = 0; x && i < *n; i++) x[i] = tensor_get_i64(t, i);
+    return x;
+}
+
+bool edit_all_equal(const Tensor *t, double x) {
+    int64_t n = tensor_count(t);
+    for (int64_t i = 0; i < n; i++)
+        if (!(tensor_get_f64(t, i) == x)) return false;
+    return n > 0;
+}
+
+Status edit_add_ints(Graph *g, const char *name, const int64_t *v, int64_t n, ValueId *out) {
+    Tensor t;
+    TRY(tensor_new(&t, ELEM_I64, 1, &n));
+    if (n) memcpy(t.data, v, (size_t)n * sizeof *v);
+    return graph_add_constant(g, name, t, out);
+}
+
+Status edit_add_floats(Graph *g, const char *name, ElemType e, int rank, const int64_t *dims, const double *v,
+                       ValueId *out) {
+    Tensor t;
+    TRY(tensor_new(&t, e, rank, dims));
+    int64_t n = tensor_count(&t);
+    for (int64_t i = 0; i < n; i++) tensor_set_f64(&t, i, v[i]);
+    return graph_add_constant(g, name, t, out);
+}
+
+Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done) {
+    ValueId out = g->nodes[old].out[0];
+    const Value *from = &g->values[out], *to = &g->values[v];
+    *done = out != v && !(from->is_output && (to->is_input || to->is_output || to->is_capture || to->constant));
+    if (!*done) return NULL;
+    TRY(graph_replace_uses(g, out, v));
+    graph_remove_node(g, old);
+    return NULL;
+}
+
+/* Moves the node added last to `position` of the order. */
+static void move_last(Graph *g, uint32_t position) {
+    NodeId id = g->order[g->n_order - 1];
+    memmove(&g->order[position + 1], &g->order[position], (g->n_order - 1 - position) * sizeof id);
+    g->order[position] = id;
+}
+
+static uint32_t position_of(const Graph *g, NodeId id) {
+    uint32_t i = 0;
+    while (i < g->n_order && g->order[i] != id) i++;
+    return i;
+}
+
+Status edit_replace(Graph *g, NodeId old, const OpDef *op, int n_in, const ValueId *in, NodeId *out) {
+    const char *name = g->nodes[old].name;
+    ValueId v = g->nodes[old].out[0];
+    const ValueId *old_in = g->nodes[old].in; /* stays in the graph's arena */
+    int n_old = g->nodes[old].n_in;
+    uint32_t position = position_of(g, old);
+    graph_remove_node(g, old); /* first, so that name and output are free for the new one */
+    TRY(graph_add_node(g, op, name, n_in, in, 1, &v, out));
+    move_last(g, position);
+    for (int i = 0; i < n_old; i++) edit_remove_unused(g, old_in[i]);
+    return NULL;
+}
+
+Status edit_insert(Graph *g, NodeId before, const char *op, const char *name, int n_in, const ValueId *in,
+                   const Type *type, ValueId *out, NodeId *node) {
+    uint32_t position = position_of(g, before);
+    TRY(graph_build(g, "", op, name, n_in, in, out, node));
+    if (type) g->values[*out].type = *type;
+    if (position < g->n_order - 1) move_last(g, position);
+    return NULL;
+}
+
+enum { MAX_EXTRA = 4 };
+
+Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const ValueId *extra, const Type *inner,
+                   NodeId *node) {
+    ValueId v = g->nodes[id].out[0], in[1 + MAX_EXTRA] = {v}, out;
+    Type outer = g->values[v].type;
+    for (int i = 0; i < n_extra && i < MAX_EXTRA; i++) in[1 + i] = extra[i];
+    TRY(graph_build(g, "", op, g->nodes[id].name, 1 + n_extra, in, &out, node));
+    move_last(g, position_of(g, id) + 1);
+    TRY(graph_replace_uses(g, v, out));
+    graph_set_input(g, *node, 0, v); /* its own use went along */
+    g->values[out].type = outer;
+    g->values[v].type = *inner;
+    g->values[v].known = NULL;
+    return NULL;
+}
+
+void edit_remove_unused(Graph *g, ValueId v) {
+    if (v == NO_ID || g->values[v].n_uses || g->values[v].is_output) return;
+    NodeId p = g->values[v].producer;
+    if (p == NO_ID) return;
+    const Node *n = &g->nodes[p];
+    for (int i = 0; i < n->n_out; i++)
+        if (g->values[n->out[i]].n_uses || g->values[n->out[i]].is_output) return;
+    int n_in = n->n_in + n->n_captures;
+    const ValueId *in = n->in; /* stays in the graph's arena */
+    graph_remove_node(g, p);
+    for (int i = 0; i < n_in; i++) edit_remove_unused(g, in[i]);
+}
