@@ -39,4 +39,4 @@ static void dw_any(const DwconvU8 *d, const uint8_t *x, uint8_t *y, int32_t oy, 
 }
 
 const DwconvU8Ops dwconv_u8_plain = {
-    .block = DW_BLOCK, .group = 1, .small = {{dw_any, dw_any}, {dw_any, dw_any}}, .any = dw_any};
+    .block = DW_BLOCK, .group = 1, .cost = 170, .small = {{dw_any, dw_any}, {dw_any, dw_any}}, .any = dw_any};

@@ -15,6 +15,7 @@
  *   vi_load_u8, vi_store_u8  VF_N bytes widened / truncated (low bytes)
  *   vf_hmax                  largest lane; a NaN may be lost
  *   vb, VB_N                 a vector of VB_N bytes; vb_loadn reads 0 past n < VB_N
+ *   vh                       2 * VF_N 16-bit sums of bytes; vh_low, vh_high: the halves as int32
  * The rounding mode must be nearest even. */
 #ifndef PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
 #define PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
@@ -137,5 +138,12 @@ static inline vb vb_max(vb a, vb b) {
     const vb m = (vb)(a > b);
     return (a & m) | (b & ~m);
 }
+
+typedef uint16_t vh __attribute__((vector_size(16)));
+static inline vh vh_load_u8(const uint8_t *p) { return (vh){p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]}; }
+static inline vh vh_add(vh a, vh b) { return a + b; }
+static inline vh vh_zero(void) { return (vh){0}; }
+static inline vi vh_low(vh a) { return (vi){a[0], a[1], a[2], a[3]}; }
+static inline vi vh_high(vh a) { return (vi){a[4], a[5], a[6], a[7]}; }
 
 #endif
