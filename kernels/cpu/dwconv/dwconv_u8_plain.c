@@ -24,7 +24,7 @@ static void dw_pixel(const DwconvU8 *d, const uint8_t *x, uint8_t *y, int32_t iy
             }
             const uint8_t *p = x + ((size_t)py * (size_t)s->w + (size_t)px) * s->x_ld + c;
             if (lanes == DW_BLOCK)
-                for (int i = 0; i < DW_BLOCK; i++) acc[i] += p[i] * w[i];
+                for (int i = 0; i < DW_BLOCK; i++) acc[i] += (int16_t)(p[i] * w[i]); /* fits: 255 * 128 < 2^15 */
             else
                 for (int i = 0; i < lanes; i++) acc[i] += p[i] * w[i];
         }

@@ -98,14 +98,31 @@ static inline vi vi_load(const int32_t *p) {
     return v;
 }
 static inline void vi_store(int32_t *p, vi v) { memcpy(p, &v, sizeof v); }
-static inline vi vi_load_u8(const uint8_t *p) { return (vi){p[0], p[1], p[2], p[3]}; }
-static inline vi vi_load_s8(const int8_t *p) { return (vi){p[0], p[1], p[2], p[3]}; }
-static inline void vi_store_u8(uint8_t *p, vi v) {
-    for (int i = 0; i < VF_N; i++) p[i] = (uint8_t)v[i];
+typedef uint8_t vu8x4 __attribute__((vector_size(4)));
+typedef int8_t vs8x4 __attribute__((vector_size(4)));
+typedef uint16_t vu16x4 __attribute__((vector_size(8)));
+static inline vi vi_load_u8(const uint8_t *p) {
+    vu8x4 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vi);
 }
-static inline vi vi_load_u16(const uint16_t *p) { return (vi){p[0], p[1], p[2], p[3]}; }
+static inline vi vi_load_s8(const int8_t *p) {
+    vs8x4 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vi);
+}
+static inline void vi_store_u8(uint8_t *p, vi v) {
+    const vu8x4 b = __builtin_convertvector(v, vu8x4);
+    memcpy(p, &b, sizeof b);
+}
+static inline vi vi_load_u16(const uint16_t *p) {
+    vu16x4 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vi);
+}
 static inline void vi_store_u16(uint16_t *p, vi v) {
-    for (int i = 0; i < VF_N; i++) p[i] = (uint16_t)v[i];
+    const vu16x4 h = __builtin_convertvector(v, vu16x4);
+    memcpy(p, &h, sizeof h);
 }
 
 static inline vf vf_ldexp(vf a, vf n) {
@@ -140,7 +157,12 @@ static inline vb vb_max(vb a, vb b) {
 }
 
 typedef uint16_t vh __attribute__((vector_size(16)));
-static inline vh vh_load_u8(const uint8_t *p) { return (vh){p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]}; }
+typedef uint8_t vu8x8 __attribute__((vector_size(8)));
+static inline vh vh_load_u8(const uint8_t *p) {
+    vu8x8 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vh);
+}
 static inline vh vh_add(vh a, vh b) { return a + b; }
 static inline vh vh_zero(void) { return (vh){0}; }
 static inline vi vh_low(vh a) { return (vi){a[0], a[1], a[2], a[3]}; }
