@@ -110,6 +110,23 @@ Status edit_insert(Graph *g, NodeId before, const char *op, const char *name, in
     return NULL;
 }
 
+enum { MAX_EXTRA = 4 };
+
+Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const ValueId *extra, const Type *inner,
+                   NodeId *node) {
+    ValueId v = g->nodes[id].out[0], in[1 + MAX_EXTRA] = {v}, out;
+    Type outer = g->values[v].type;
+    for (int i = 0; i < n_extra && i < MAX_EXTRA; i++) in[1 + i] = extra[i];
+    TRY(graph_build(g, "", op, g->nodes[id].name, 1 + n_extra, in, &out, node));
+    move_last(g, position_of(g, id) + 1);
+    TRY(graph_replace_uses(g, v, out));
+    graph_set_input(g, *node, 0, v); /* its own use went along */
+    g->values[out].type = outer;
+    g->values[v].type = *inner;
+    g->values[v].known = NULL;
+    return NULL;
+}
+
 void edit_remove_unused(Graph *g, ValueId v) {
     if (v == NO_ID || g->values[v].n_uses || g->values[v].is_output) return;
     NodeId p = g->values[v].producer;

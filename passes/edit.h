@@ -46,6 +46,10 @@ PARE_NODISCARD Status edit_replace(Graph *g, NodeId old, const OpDef *op, int n_
 /* A new node `op` just in front of node `before` in the order; its output gets *type. */
 PARE_NODISCARD Status edit_insert(Graph *g, NodeId before, const char *op, const char *name, int n_in,
                                   const ValueId *in, const Type *type, ValueId *out, NodeId *node);
+/* A new one-output node `op` behind node id: it reads id's output, then extra[], and takes over that output's uses,
+ * type and, for a model output, name. Node id's own output gets the type *inner. */
+PARE_NODISCARD Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const ValueId *extra,
+                                  const Type *inner, NodeId *node);
 /* Removes nodes that feed v and nothing else any more (v is no output and has no uses), upwards. */
 void edit_remove_unused(Graph *g, ValueId v);
 
