@@ -26,6 +26,16 @@ bool edit_same_type(const Graph *g, ValueId a, ValueId b) {
     return x && y && type_equal(x, y);
 }
 
+bool edit_same_without_ones(const Type *a, const Type *b) {
+    int i = 0, k = 0;
+    for (;;) {
+        while (i < a->rank && a->dims[i] == 1) i++;
+        while (k < b->rank && b->dims[k] == 1) k++;
+        if (i == a->rank || k == b->rank) return i == a->rank && k == b->rank;
+        if (a->dims[i++] != b->dims[k++]) return false;
+    }
+}
+
 bool edit_scalar(const Graph *g, ValueId v, double *out) {
     const Tensor *t = graph_constant(g, v);
     if (!t || tensor_count(t) != 1 || (!elem_is_float(t->elem) && !elem_is_int(t->elem))) return false;

@@ -18,6 +18,8 @@ NodeId edit_producer(const Graph *g, ValueId v, const char *op);
 const Type *edit_ranked(const Graph *g, ValueId v);
 /* Equal tensor types of known rank. */
 bool edit_same_type(const Graph *g, ValueId a, ValueId b);
+/* The dims that are not 1 are equal and in the same order. */
+bool edit_same_without_ones(const Type *a, const Type *b);
 
 /* ---- reading constants ---- */
 

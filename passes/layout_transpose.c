@@ -136,6 +136,14 @@ static int transposed_operands(const Graph *g, const Node *n, const Perm *p) {
     return count;
 }
 
+/* A Reshape that moves only dims of size 1, with a Transpose behind: the Transpose that arrives passes it
+ * (layout_view.c). */
+static bool leads_to_transpose(const Graph *g, const Node *n) {
+    const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, n->out[0]);
+    NodeId user = op_is(n, "Reshape") ? graph_single_user(g, n->out[0]) : NO_ID;
+    return user != NO_ID && op_is(&g->nodes[user], "Transpose") && in && out && edit_same_without_ones(in, out);
+}
+
 enum { MAX_LOOK = 64 };
 
 /* Following the one user after another from a Transpose's output v, it meets something that takes it in. */
@@ -144,7 +152,7 @@ static bool reaches_gain(const Graph *g, ValueId v, const Perm *p, Arena *a) {
         NodeId user = graph_single_user(g, v);
         if (user == NO_ID) return false;
         const Node *n = &g->nodes[user];
-        if (op_is(n, "Transpose")) return i > 0; /* directly behind: merge_pair */
+        if (op_is(n, "Transpose") || leads_to_transpose(g, n)) return i > 0; /* directly behind: merged there */
         if (!can_pass(g, n, p, a)) return false;
         if (transposed_operands(g, n, p) > 1) return true;
         v = n->out[0];

@@ -173,23 +173,12 @@ Status match_compile(Arena *a, const char *text, const Pattern **out) {
 
 bool match_close(double a, double b) { return fabs(a - b) <= 4e-6 * fabs(b) || a == b; }
 
-/* The dims that are not 1 are equal and in the same order. */
-static bool same_without_ones(const Type *a, const Type *b) {
-    int i = 0, k = 0;
-    for (;;) {
-        while (i < a->rank && a->dims[i] == 1) i++;
-        while (k < b->rank && b->dims[k] == 1) k++;
-        if (i == a->rank || k == b->rank) return i == a->rank && k == b->rank;
-        if (a->dims[i++] != b->dims[k++]) return false;
-    }
-}
-
 ValueId match_through_views(const Graph *g, ValueId v) {
     while (v != NO_ID && g->values[v].producer != NO_ID) {
         const Node *n = &g->nodes[g->values[v].producer];
         if (!op_is(n, "Reshape") && !op_is(n, "Squeeze") && !op_is(n, "Unsqueeze") && !op_is(n, "Expand")) break;
         const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, v);
-        if (!in || !out || !same_without_ones(in, out)) break;
+        if (!in || !out || !edit_same_without_ones(in, out)) break;
         v = n->in[0];
     }
     return v;
