@@ -90,14 +90,15 @@ static int64_t *axes_input(const Graph *g, const Node *n, int slot, int rank, Ar
     return axes;
 }
 
-/* Operand i of a pointwise op or Concat when the Transpose by p goes behind it: the value to use instead. Constants are
- * permuted back by a Transpose of their own, which folds. */
+/* What operand i of a pointwise op or Concat becomes when the Transpose by p goes behind it. `path` is the value that the
+ * Transpose will have arrived at. Constants are permuted back by a Transpose of their own, which folds. */
 typedef enum Operand { OPERAND_NO, OPERAND_AS_IS, OPERAND_TRANSPOSED, OPERAND_CONSTANT } Operand;
 
-static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p) {
+static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p, ValueId path) {
     ValueId v = n->in[i];
     Perm q;
     if (v == NO_ID) return OPERAND_AS_IS;
+    if (v == path) return OPERAND_TRANSPOSED;
     const Tensor *t = graph_constant(g, v);
     if (t)
         return tensor_count(t) == 1 && t->rank <= 1 ? OPERAND_AS_IS
@@ -107,7 +108,7 @@ static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p) {
 }
 
 /* The op can work on unpermuted inputs. */
-static bool can_pass(const Graph *g, const Node *n, const Perm *p, Arena *a) {
+static bool can_pass(const Graph *g, const Node *n, const Perm *p, ValueId path, Arena *a) {
     int64_t count;
     switch (moving_of(n)) {
     case MOVE_NO:
@@ -115,7 +116,7 @@ static bool can_pass(const Graph *g, const Node *n, const Perm *p, Arena *a) {
     case MOVE_POINTWISE:
     case MOVE_CONCAT:
         for (int i = 0; i < n->n_in; i++)
-            if (operand_of(g, n, i, p) == OPERAND_NO) return false;
+            if (operand_of(g, n, i, p, path) == OPERAND_NO) return false;
         return true;
     case MOVE_AXIS:
         return true;
@@ -130,9 +131,9 @@ static bool can_pass(const Graph *g, const Node *n, const Perm *p, Arena *a) {
 }
 
 /* Transposed operands of the op: joining two or more of them into one behind it is a gain in itself. */
-static int transposed_operands(const Graph *g, const Node *n, const Perm *p) {
+static int transposed_operands(const Graph *g, const Node *n, const Perm *p, ValueId path) {
     int count = 0;
-    for (int i = 0; i < n->n_in; i++) count += operand_of(g, n, i, p) == OPERAND_TRANSPOSED;
+    for (int i = 0; i < n->n_in; i++) count += operand_of(g, n, i, p, path) == OPERAND_TRANSPOSED;
     return count;
 }
 
@@ -153,8 +154,8 @@ static bool reaches_gain(const Graph *g, ValueId v, const Perm *p, Arena *a) {
         if (user == NO_ID) return false;
         const Node *n = &g->nodes[user];
         if (op_is(n, "Transpose") || leads_to_transpose(g, n)) return i > 0; /* directly behind: merged there */
-        if (!can_pass(g, n, p, a)) return false;
-        if (transposed_operands(g, n, p) > 1) return true;
+        if (!can_pass(g, n, p, v, a)) return false;
+        if (transposed_operands(g, n, p, v) > 1) return true;
         v = n->out[0];
     }
     return false;
@@ -201,7 +202,7 @@ static Status unpermuted_inputs(Graph *g, NodeId id, const Perm *p, Arena *a, Va
         const Node *n = &g->nodes[id];
         in[i] = n->in[i];
         bool data = i == 0 || how == MOVE_POINTWISE || how == MOVE_CONCAT;
-        Operand o = data ? operand_of(g, n, i, p) : OPERAND_AS_IS;
+        Operand o = data ? operand_of(g, n, i, p, NO_ID) : OPERAND_AS_IS;
         if (o == OPERAND_TRANSPOSED) in[i] = g->nodes[g->values[n->in[i]].producer].in[0];
         if (o == OPERAND_CONSTANT) TRY(unpermuted_constant(g, id, n->in[i], p, &in[i]));
     }
