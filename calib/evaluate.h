@@ -68,7 +68,8 @@ typedef struct Watch {
     int64_t channels;
 } Watch;
 /* Feeds `ds` through `m` (planned with the watched values as taps) and fills one observer a watch, freed by the caller
- * with observer_free. Watched graph inputs and outputs count as any value. */
+ * with observer_free. Watched graph inputs and outputs count as any value. With a batch that does not divide the number
+ * of samples, the samples that fill up the last read are seen again. */
 PARE_NODISCARD Status calibrate(const EvalModel *m, const Watch *watches, int n, Dataset *ds, const RunOptions *o,
                                 Observer **out);
 

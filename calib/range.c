@@ -213,6 +213,7 @@ static Range choose_mse(const Cells *c, const QuantSpec *s, Range full) {
 /* The magnitude below which `keep` elements lie, counted from the zeros outwards; one or both sides. */
 static double magnitude_quantile(const Observer *o, bool negative, bool positive, double keep, double limit) {
     double seen = (double)o->zeros, width = observer_bin_width(o);
+    if (keep <= seen) return 0;
     for (int i = 0; i < OBSERVER_BINS; i++) {
         double n = (negative ? (double)o->negative[i] : 0) + (positive ? (double)o->positive[i] : 0);
         if (n > 0 && seen + n >= keep) return fmin(limit, width * (i + fmax(0, (keep - seen) / n)));
@@ -266,8 +267,8 @@ static Range choose_entropy(const Cells *c, const QuantSpec *s, Range full, doub
     QuantParams p = params_of(full.lo, full.hi, s);
     double largest = fmax(-full.lo, full.hi);
     int levels = p.qmax - p.qmin, bins = (int)ceil(largest / width);
-    /* The measure compares cells with levels: without several cells a level it would see no rounding at all. */
-    if (bins < 2 * levels || c->count <= levels) return full;
+    /* The measure compares cells with levels: with fewer cells than levels it sees no rounding at all. */
+    if (bins < 2 * levels) return full;
     enum { CANDIDATES = 256 };
     int step = bins / CANDIDATES > 1 ? bins / CANDIDATES : 1;
     Range best = full;

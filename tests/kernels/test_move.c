@@ -275,5 +275,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_moves), cmocka_unit_test(test_layout),
                                        cmocka_unit_test(test_gather), cmocka_unit_test(test_resize),
                                        cmocka_unit_test(test_reduce)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_NATIVE_AND_EMULATED(tests);
 }
