@@ -75,6 +75,11 @@ Status edit_add_floats(Graph *g, const char *name, ElemType e, int rank, const i
     return graph_add_constant(g, name, t, out);
 }
 
+Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v) {
+    graph_set_input(g, n, slot, v);
+    return g->nodes[n].in[slot] == v ? NULL : status_oom();
+}
+
 Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done) {
     ValueId out = g->nodes[old].out[0];
     const Value *from = &g->values[out], *to = &g->values[v];
@@ -130,7 +135,7 @@ Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const Value
     TRY(graph_build(g, "", op, g->nodes[id].name, 1 + n_extra, in, &out, node));
     move_last(g, position_of(g, id) + 1);
     TRY(graph_replace_uses(g, v, out));
-    graph_set_input(g, *node, 0, v); /* its own use went along */
+    TRY(edit_set_input(g, *node, 0, v)); /* its own use went along */
     g->values[out].type = outer;
     g->values[v].type = *inner;
     g->values[v].known = NULL;

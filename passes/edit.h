@@ -39,6 +39,9 @@ PARE_NODISCARD Status edit_add_floats(Graph *g, const char *name, ElemType e, in
 
 /* ---- replacing ---- */
 
+/* graph_set_input that reports when memory is short. */
+PARE_NODISCARD Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v);
+
 /* Gives the uses of `old` (a one-output node's output) to v and removes the node, unless that would only put an
  * Identity in its place (old is a model output and v an input, constant or output too). *done tells. */
 PARE_NODISCARD Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done);

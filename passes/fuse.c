@@ -274,7 +274,7 @@ static Status strip_leading_ones(Fuse *k, NodeId id, bool *done) {
         c.rank -= ones;
         memmove(c.dims, c.dims + ones, (size_t)c.rank * sizeof *c.dims);
         TRY(graph_add_constant(g, g->values[v].name, c, &w));
-        graph_set_input(g, id, (uint32_t)i, w);
+        TRY(edit_set_input(g, id, (uint32_t)i, w));
         *done = true;
     }
     return NULL;

@@ -120,6 +120,6 @@ Status fuse_into_table(Graph *g, NodeId id, Arena *scratch, bool *done) {
     Type type = tensor_type(t);
     TRY(edit_insert(g, gather, n->op->name, n->name, n->n_in, in, &type, &table, &node));
     TRY(attr_copy_all(g, node, g, &g->nodes[id]));
-    graph_set_input(g, gather, 0, table);
+    TRY(edit_set_input(g, gather, 0, table));
     return edit_bypass(g, id, rows, done);
 }

@@ -90,8 +90,8 @@ static int64_t *axes_input(const Graph *g, const Node *n, int slot, int rank, Ar
     return axes;
 }
 
-/* What operand i of a pointwise op or Concat becomes when the Transpose by p goes behind it. `path` is the value that the
- * Transpose will have arrived at. Constants are permuted back by a Transpose of their own, which folds. */
+/* What operand i of a pointwise op or Concat becomes when the Transpose by p goes behind it. `path` is the value that
+ * the Transpose will have arrived at. Constants are permuted back by a Transpose of their own, which folds. */
 typedef enum Operand { OPERAND_NO, OPERAND_AS_IS, OPERAND_TRANSPOSED, OPERAND_CONSTANT } Operand;
 
 static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p, ValueId path) {
@@ -227,7 +227,7 @@ static Status move_behind(Graph *g, NodeId id, const Perm *p, Arena *a, bool *do
     TRY(attr_set_ints(g, behind, "perm", p->p, p->rank));
     for (int i = 0; i < n_in; i++) {
         ValueId old = g->nodes[id].in[i];
-        graph_set_input(g, id, (uint32_t)i, in[i]);
+        TRY(edit_set_input(g, id, (uint32_t)i, in[i]));
         edit_remove_unused(g, old);
     }
     *done = true;
@@ -247,7 +247,7 @@ static Status into_gemm(Graph *g, NodeId id, bool *done) {
         if (!perm_of(g, t, &p) || p.rank != 2 || p.p[0] != 1) continue;
         ValueId old = g->nodes[id].in[i];
         TRY(attr_set_int(g, id, attrs[i], !attr_int(&g->nodes[id], attrs[i])));
-        graph_set_input(g, id, (uint32_t)i, g->nodes[t].in[0]);
+        TRY(edit_set_input(g, id, (uint32_t)i, g->nodes[t].in[0]));
         edit_remove_unused(g, old);
         *done = true;
     }

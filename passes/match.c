@@ -41,7 +41,7 @@ typedef struct PatParser {
     Arena *a;
     Pattern *p;
     const char *s;
-    bool failed;
+    bool failed, out_of_memory; /* the second implies the first */
 } PatParser;
 
 static void skip_blanks(PatParser *x) { x->s += strspn(x->s, " "); }
@@ -58,6 +58,7 @@ static const char *word(PatParser *x) {
     const char *start = x->s;
     while (isalnum((unsigned char)*x->s) || *x->s == '_') x->s++;
     const char *w = arena_strndup(x->a, start, (size_t)(x->s - start));
+    x->out_of_memory = x->out_of_memory || !w;
     x->failed = x->failed || !w || x->s == start;
     return w ? w : "";
 }
@@ -102,6 +103,7 @@ static void parse_word(PatParser *x, Pat *p) {
 static Pat *parse_one(PatParser *x) {
     Pat *p = x->failed ? NULL : arena_alloc(x->a, sizeof *p);
     if (!p) {
+        x->out_of_memory = x->out_of_memory || !x->failed;
         x->failed = true;
         return NULL;
     }
@@ -145,7 +147,7 @@ static Pat *parse_either(PatParser *x) {
     if (!take(x, '|')) return first;
     Pat *p = arena_alloc(x->a, sizeof *p);
     if (!p) {
-        x->failed = true;
+        x->failed = x->out_of_memory = true;
         return NULL;
     }
     *p = (Pat){.kind = PAT_EITHER, .name = -1, .n = 1, .in = {first}};
@@ -164,6 +166,7 @@ Status match_compile(Arena *a, const char *text, const Pattern **out) {
     PatParser x = {.a = a, .p = p, .s = text};
     p->root = parse_either(&x);
     skip_blanks(&x);
+    if (x.out_of_memory) return status_oom();
     if (x.failed || *x.s) return status_make(STATUS_INTERNAL, "broken pattern '%s' at '%s'", text, x.s);
     *out = p;
     return NULL;
