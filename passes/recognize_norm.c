@@ -281,9 +281,9 @@ Status recognize_norm_affine(Graph *g, NodeId id, bool *done) {
     if (multiply) TRY(combine(g, norm, along, 1, c, true, &scale, &ok));
     if (ok && (has_bias || !multiply)) TRY(combine(g, norm, along, 2, c, multiply, &bias, &ok));
     if (!ok) return NULL;
-    if (scale != NO_ID) graph_set_input(g, id_norm, 1, scale);
+    if (scale != NO_ID) TRY(edit_set_input(g, id_norm, 1, scale));
     if (bias != NO_ID && norm->n_in > 2)
-        graph_set_input(g, id_norm, 2, bias);
+        TRY(edit_set_input(g, id_norm, 2, bias));
     else if (bias != NO_ID)
         TRY(graph_append_input(g, id_norm, bias));
     return edit_bypass(g, id, y, done);
