@@ -29,7 +29,7 @@ target_include_directories(pare_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests
 # AMX has no emulation in SIMDe.
 set(simde_sources ${pare_isa_sources})
 list(FILTER simde_sources EXCLUDE REGEX "_amx[^/]*\\.c$")
-if(simde_sources)
+if(PARE_X86 AND simde_sources)
     find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h REQUIRED)
     set(simde_copies "")
     foreach(source IN LISTS simde_sources)
@@ -42,8 +42,7 @@ if(simde_sources)
     target_compile_definitions(pare_simde PRIVATE PARE_SIMDE=1)
     # -Wno-psabi: 32-byte vectors by value without -mavx are only a remark. -Og: from -O1 on, gcc needs minutes and
     # gigabytes for unrolled kernels whose every intrinsic is a loop.
-    target_compile_options(pare_simde PRIVATE -Og -g0 -Wno-psabi
-                                              -include "${PROJECT_SOURCE_DIR}/tests/support/simde_more.h")
+    target_compile_options(pare_simde PRIVATE -Og -g0 -Wno-psabi)
     target_include_directories(pare_simde SYSTEM PRIVATE "${SIMDE_INCLUDE_DIR}")
     target_link_libraries(pare_simde PUBLIC pare_options pare_deps)
 endif()

@@ -6,11 +6,11 @@
 typedef struct Schema {
     const char *op;
     int since;
-    const char *attrs, *in, *out; /* in, out: one letter a formal parameter, * = any number of the one before */
+    const char *attrs, *in, *out; /* in, out: two letters a formal parameter, * = any number of the one before */
 } Schema;
 
 static const Schema schemas[] = {
-#define TYPES(letter, mask)
+#define TYPES(code, mask)
 #define SCHEMA(op, since, attrs, in, out) {op, since, attrs, in, out},
 #include "frontend/onnx_schemas.def"
 #undef TYPES
@@ -18,8 +18,9 @@ static const Schema schemas[] = {
 };
 enum { N_SCHEMAS = sizeof schemas / sizeof *schemas };
 
-static const uint64_t type_masks[128] = {
-#define TYPES(letter, mask) [letter] = mask,
+/* The codes count up from aa. */
+static const uint64_t type_masks[] = {
+#define TYPES(code, mask) mask,
 #define SCHEMA(op, since, attrs, in, out)
 #include "frontend/onnx_schemas.def"
 #undef TYPES
@@ -74,8 +75,9 @@ static bool type_fits(const Type *t, uint64_t mask) {
 static bool types_fit(const Graph *g, const ValueId *values, int n, const char *formals) {
     for (int i = 0; i < n; i++) {
         if (!*formals) return false;
-        if (values[i] != NO_ID && !type_fits(&g->values[values[i]].type, type_masks[*formals & 127])) return false;
-        if (formals[1] != '*') formals++;
+        int code = (formals[0] - 'a') * 26 + (formals[1] - 'a');
+        if (values[i] != NO_ID && !type_fits(&g->values[values[i]].type, type_masks[code])) return false;
+        if (formals[2] != '*') formals += 2;
     }
     return true;
 }
@@ -149,13 +151,38 @@ static bool attrs_fit(const Graph *g, const Node *n, const Schema *s, int opset)
     return true;
 }
 
+/* With ceil_mode, forms before opset 22 also count a last window that lies in the padding alone. */
+static bool counts_padding_window(const Graph *g, const Node *n) {
+    int64_t n_kernel, n_strides, n_pads, n_dilations;
+    const int64_t *kernel = attr_ints(n, "kernel_shape", &n_kernel), *strides = attr_ints(n, "strides", &n_strides);
+    const int64_t *pads = attr_ints(n, "pads", &n_pads), *dilations = attr_ints(n, "dilations", &n_dilations);
+    const Type *x = graph_in_type(g, n, 0), *y = &g->values[n->out[0]].type;
+    if (!x || x->kind != TYPE_TENSOR || y->kind != TYPE_TENSOR || x->rank != n_kernel + 2 || y->rank != x->rank)
+        return false;
+    for (int64_t i = 0; i < n_kernel; i++) {
+        Dim in = x->dims[i + 2], out = y->dims[i + 2];
+        if (DIM_IS_SYM(in) || DIM_IS_SYM(out)) continue;
+        int64_t stride = i < n_strides ? strides[i] : 1, dilation = i < n_dilations ? dilations[i] : 1;
+        int64_t room = in + (i + n_kernel < n_pads ? pads[i] + pads[i + n_kernel] : 0) - dilation * (kernel[i] - 1) - 1;
+        if (stride > 0 && out != (room + stride - 1) / stride + 1) return true;
+    }
+    return false;
+}
+
+static bool ceil_fits(const Graph *g, const Node *n, int opset) {
+    bool pool = op_is(n, "MaxPool") || op_is(n, "AveragePool") || op_is(n, "LpPool");
+    if (opset >= 22 || !pool || !attr_int(n, "ceil_mode") || strcmp(attr_string(n, "auto_pad"), "NOTSET") != 0)
+        return true;
+    return !counts_padding_window(g, n);
+}
+
 bool opset_fits(const Graph *g, const Node *n, int opset) {
     if (n->op->domain[0]) return true; /* other domains have versions of their own */
     const Schema *s = schema_at(n->op->name, opset);
     if (!s) return false;
     bool axes = opset_inputs(g, n, opset) == LOWER_AXES_ATTR;
     if (opset < n->op->since && !axes) return false;
-    return attrs_fit(g, n, s, opset) && types_fit(g, n->in, axes ? 1 : n->n_in, s->in) &&
+    return attrs_fit(g, n, s, opset) && ceil_fits(g, n, opset) && types_fit(g, n->in, axes ? 1 : n->n_in, s->in) &&
            types_fit(g, n->out, used_outputs(g, n), s->out);
 }
 

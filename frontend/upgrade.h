@@ -49,11 +49,12 @@ typedef Status (*UpgradeFn)(Upgrade *u);
     X(batch_norm_outputs)                                                                                              \
     X(batch_norm_spatial)                                                                                              \
     X(binary_broadcast)                                                                                                \
-    X(cast_name) X(clip_inputs) X(concat_axis) X(dft_axis) X(dropout) X(gemm_broadcast) X(grid_sample_modes)           \
-        X(group_norm_channels) X(lp_integer) X(pad_inputs) X(pad_paddings) X(prelu_slope) X(reduce_axes)               \
-            X(reshape_shape) X(resize_absent) X(resize_scales) X(rnn_sequence) X(roi_align_mode) X(selu_defaults)      \
-                X(slice_inputs) X(softmax_flatten) X(split_equal) X(split_input) X(squeeze_axes) X(tile_axis)          \
-                    X(topk_input) X(upsample_attrs) X(upsample_resize) X(upsample_scales)
+    X(cast_name)                                                                                                       \
+    X(clip_inputs) X(concat_axis) X(dft_axis) X(dropout) X(gemm_broadcast) X(grid_sample_modes) X(group_norm_channels) \
+        X(lp_integer) X(pad_inputs) X(pad_paddings) X(prelu_slope) X(reduce_axes) X(reshape_shape) X(resize_absent)    \
+            X(resize_scales) X(rnn_sequence) X(roi_align_mode) X(selu_defaults) X(slice_inputs) X(softmax_flatten)     \
+                X(split_equal) X(split_input) X(squeeze_axes) X(tile_axis) X(topk_input) X(upsample_attrs)             \
+                    X(upsample_resize) X(upsample_scales)
 #define X(name) Status upgrade_##name(Upgrade *u);
 UPGRADE_FUNCTIONS(X)
 #undef X

@@ -392,7 +392,7 @@ static Status sort_into(Graph *g, uint32_t *position, uint32_t *waiting, uint32_
         }
     }
     if (n_sorted == g->n_order) {
-        memcpy(g->order, sorted, n_sorted * sizeof *sorted);
+        if (n_sorted) memcpy(g->order, sorted, n_sorted * sizeof *sorted);
         return NULL;
     }
     for (uint32_t i = 0; i < g->n_order; i++)

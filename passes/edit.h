@@ -18,6 +18,8 @@ NodeId edit_producer(const Graph *g, ValueId v, const char *op);
 const Type *edit_ranked(const Graph *g, ValueId v);
 /* Equal tensor types of known rank. */
 bool edit_same_type(const Graph *g, ValueId a, ValueId b);
+/* The dims that are not 1 are equal and in the same order. */
+bool edit_same_without_ones(const Type *a, const Type *b);
 
 /* ---- reading constants ---- */
 
@@ -37,6 +39,9 @@ PARE_NODISCARD Status edit_add_floats(Graph *g, const char *name, ElemType e, in
 
 /* ---- replacing ---- */
 
+/* graph_set_input that reports when memory is short. */
+PARE_NODISCARD Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v);
+
 /* Gives the uses of `old` (a one-output node's output) to v and removes the node, unless that would only put an
  * Identity in its place (old is a model output and v an input, constant or output too). *done tells. */
 PARE_NODISCARD Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done);
@@ -46,6 +51,10 @@ PARE_NODISCARD Status edit_replace(Graph *g, NodeId old, const OpDef *op, int n_
 /* A new node `op` just in front of node `before` in the order; its output gets *type. */
 PARE_NODISCARD Status edit_insert(Graph *g, NodeId before, const char *op, const char *name, int n_in,
                                   const ValueId *in, const Type *type, ValueId *out, NodeId *node);
+/* A new one-output node `op` behind node id: it reads id's output, then extra[], and takes over that output's uses,
+ * type and, for a model output, name. Node id's own output gets the type *inner. */
+PARE_NODISCARD Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const ValueId *extra,
+                                  const Type *inner, NodeId *node);
 /* Removes nodes that feed v and nothing else any more (v is no output and has no uses), upwards. */
 void edit_remove_unused(Graph *g, ValueId v);
 

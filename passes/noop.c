@@ -71,15 +71,26 @@ static int pad(const Noop *c) {
     return pads && edit_all_equal(pads, 0) ? 0 : -1;
 }
 
-/* A Slice of equal type takes everything; only a negative step could still turn it around. */
+/* Exporters write "to the end" as a large number: no dimension has that many elements. */
+enum { TO_THE_END = 1000000000 };
+
+/* A Slice that takes everything: of equal type, or with bounds from 0 to the end; steps must be 1. */
 static int slice(const Noop *c) {
-    int64_t n = 0;
-    if (!same_type(c, 0)) return -1;
-    if (c->n->n_in < 5 || c->n->in[4] == NO_ID) return 0;
-    const int64_t *steps = edit_ints(c->g, c->n->in[4], c->scratch, &n);
-    for (int64_t i = 0; steps && i < n; i++)
-        if (steps[i] < 0) return -1;
-    return steps ? 0 : -1;
+    const Node *n = c->n;
+    int64_t count = 0, m = 0;
+    bool same = same_type(c, 0);
+    if (n->n_in == 5 && n->in[4] != NO_ID) {
+        const int64_t *steps = edit_ints(c->g, n->in[4], c->scratch, &count);
+        for (int64_t i = 0; steps && i < count; i++)
+            if (steps[i] != 1) return -1;
+        if (!steps) return -1;
+    }
+    if (same) return 0;
+    const int64_t *starts = edit_ints(c->g, n->in[1], c->scratch, &count);
+    const int64_t *ends = edit_ints(c->g, n->in[2], c->scratch, &m);
+    for (int64_t i = 0; starts && ends && i < count; i++)
+        if (starts[i] != 0 || i >= m || ends[i] < TO_THE_END) return -1;
+    return starts && ends ? 0 : -1;
 }
 
 /* The other input when one of two is the bound that Max or Min cannot pass. */

@@ -104,7 +104,19 @@ typedef struct Weights {
     Tensor q;
 } Weights;
 
-static Status quantize_weights(Inserter *x, const Node *n, Weights *out) {
+/* Channels whose weights are next to nothing beside their bias: a larger scale, which loses nothing that the sum with
+ * the bias would show, keeps the bias within 32 bits. */
+static void widen_scales(float *scale, int64_t channels, bool per_tensor, const double *bias, float x_scale) {
+    float widest = 0;
+    for (int64_t c = 0; c < channels; c++) {
+        double least = fabs(bias[c]) / ((double)x_scale * 0x1p26);
+        if ((double)scale[c] < least) scale[c] = (float)least;
+        if (scale[c] > widest) widest = scale[c];
+    }
+    for (int64_t c = 0; per_tensor && c < channels; c++) scale[c] = widest;
+}
+
+static Status quantize_weights(Inserter *x, const Node *n, const double *bias, float x_scale, Weights *out) {
     const Tensor *w = graph_constant(x->g, n->in[1]);
     int32_t qmax = x->c->reduce_range ? 63 : 127;
     float *data = ARENA_ARRAY(x->scratch, float, tensor_count(w));
@@ -115,6 +127,7 @@ static Status quantize_weights(Inserter *x, const Node *n, Weights *out) {
     TRY_ALLOC(data && out->scale);
     tensor_to_f32(w, data);
     weight_scales(w, data, out->axis, qmax, x->c->per_tensor, out->scale);
+    if (!x->c->float_bias) widen_scales(out->scale, out->channels, x->c->per_tensor, bias, x_scale);
     TRY(tensor_new(&out->q, ELEM_I8, w->rank, w->dims));
     int8_t *q = (int8_t *)out->q.data;
     int64_t count = tensor_count(w);
@@ -231,17 +244,19 @@ static Status write_bias(Inserter *x, const BiasPlace *p, const char *name, cons
 static Status insert_product(Inserter *x, uint32_t k, const double *means) {
     Graph *g = x->g;
     NodeId id = x->s->products[k];
-    Weights w;
-    TRY(quantize_weights(x, &g->nodes[id], &w));
     BiasPlace place = find_bias(g, id);
-    double *bias = ARENA_ARRAY(x->scratch, double, w.channels);
+    const Tensor *weights = graph_constant(g, g->nodes[id].in[1]);
+    int64_t channels = weights->dims[quant_weight_axis(g, &g->nodes[id])];
+    double *bias = ARENA_ARRAY(x->scratch, double, channels);
     TRY_ALLOC(bias);
     const Tensor *old = place.value == NO_ID ? NULL : graph_constant(g, place.value);
-    for (int64_t c = 0; old && c < w.channels; c++) bias[c] = tensor_get_f64(old, tensor_count(old) == 1 ? 0 : c);
+    for (int64_t c = 0; old && c < channels; c++) bias[c] = tensor_get_f64(old, tensor_count(old) == 1 ? 0 : c);
+    float x_scale = x->values[x->s->set[x->input[k]]].scale;
+    Weights w;
+    TRY(quantize_weights(x, &g->nodes[id], bias, x_scale, &w));
     if (means) correct_bias(g, &g->nodes[id], &w, means, bias);
     const char *weight_name = g->values[g->nodes[id].in[1]].name;
     const char *bias_name = old ? g->values[place.value].name : suffixed(x, g->nodes[id].name, "_bias");
-    float x_scale = x->values[x->s->set[x->input[k]]].scale;
     bool wanted = old || (means && place.node != NO_ID);
     if (wanted) TRY(write_bias(x, &place, bias_name, bias, &w, x_scale));
     ValueId v;

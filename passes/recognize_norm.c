@@ -149,16 +149,13 @@ static Status middle_norm(Graph *g, const Match *m, const Norm *n, ValueId *in) 
         back[perm[i]] = i;
         t.dims[i] = n->type->dims[perm[i]];
     }
-    NodeId root = m->nodes[0], node, norm;
-    const char *name = g->nodes[root].name;
-    ValueId moved, y;
-    TRY(edit_insert(g, root, "Transpose", name, 1, &n->x, &t, &moved, &node));
+    NodeId root = m->nodes[0], node;
+    TRY(edit_insert(g, root, "Transpose", g->nodes[root].name, 1, &n->x, &t, &in[0], &node));
     TRY(attr_set_ints(g, node, "perm", perm, rank));
-    in[0] = moved;
-    TRY(edit_insert(g, root, "LayerNormalization", name, in[2] == NO_ID ? 2 : 3, in, &t, &y, &norm));
-    TRY(attr_set_int(g, norm, "axis", rank - 1));
-    TRY(attr_set_float(g, norm, "epsilon", (float)n->eps));
-    TRY(edit_replace(g, root, op_find("", "Transpose"), 1, &y, &node));
+    TRY(edit_replace(g, root, op_find("", "LayerNormalization"), in[2] == NO_ID ? 2 : 3, in, &root));
+    TRY(attr_set_int(g, root, "axis", rank - 1));
+    TRY(attr_set_float(g, root, "epsilon", (float)n->eps));
+    TRY(edit_behind(g, root, "Transpose", 0, NULL, &t, &node));
     return attr_set_ints(g, node, "perm", back, rank);
 }
 
@@ -231,22 +228,25 @@ static bool scaled_dims(const Graph *g, const Node *norm, bool *along) {
     return true;
 }
 
-/* old (may be NO_ID) times or plus the constant c, over the marked dims. */
-static Status combine(Graph *g, const Node *norm, const bool *along, ValueId old, ValueId c, bool multiply,
-                      ValueId *out, bool *ok) {
+/* Input `slot` (scale or bias, which may be absent) times or plus the constant c; *out is the new constant. *ok = false
+ * when c varies along other dims. */
+static Status combine(Graph *g, const Node *norm, const bool *along, int slot, ValueId c, bool multiply, ValueId *out,
+                      bool *ok) {
+    const Type *t = edit_ranked(g, norm->in[0]);
+    const Tensor *old = slot < norm->n_in ? graph_constant(g, norm->in[slot]) : NULL;
     Arena *a = arena_new();
     TRY_ALLOC(a);
-    const Type *t = edit_ranked(g, norm->in[0]);
-    int64_t n, k, dims[MAX_RANK];
+    int64_t n, dims[MAX_RANK];
     int rank = 0;
     for (int i = 0; i < t->rank; i++)
         if (along[i]) dims[rank++] = t->dims[i];
-    double *v = spread(g, c, t, along, 0, a, &n), *w = v ? spread(g, old, t, along, multiply ? 1 : 0, a, &k) : NULL;
-    for (int64_t i = 0; w && i < n; i++) w[i] = multiply ? w[i] * v[i] : w[i] + v[i];
+    double *v = spread(g, c, t, along, 0, a, &n);
+    *ok = v && (!old || tensor_count(old) == n);
+    for (int64_t i = 0; *ok && old && i < n; i++)
+        v[i] = multiply ? tensor_get_f64(old, i) * v[i] : tensor_get_f64(old, i) + v[i];
     char name[256];
-    snprintf(name, sizeof name, "%.200s_%s", norm->name, multiply ? "scale" : "bias");
-    *ok = w != NULL;
-    Status st = w ? edit_add_floats(g, name, t->elem, rank, dims, w, out) : NULL;
+    snprintf(name, sizeof name, "%.200s_%s", norm->name, slot == 1 ? "scale" : "bias");
+    Status st = *ok ? edit_add_floats(g, name, t->elem, rank, dims, v, out) : NULL;
     arena_free(a);
     return st;
 }
@@ -260,33 +260,31 @@ static int norm_operand(const Graph *g, const Node *n) {
     return -1;
 }
 
+/* A norm with a scale, and a bias if any, that are constants of its own. */
+static bool is_plain_norm(const Graph *g, const Node *norm) {
+    bool has_bias = norm->n_in > 2 && norm->in[2] != NO_ID;
+    return norm->n_out == 1 && graph_constant(g, norm->in[1]) && (!has_bias || graph_constant(g, norm->in[2]));
+}
+
 Status recognize_norm_affine(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
-    bool multiply = op_is(n, "Mul"), add = op_is(n, "Add"), along[MAX_RANK] = {0}, ok = true;
-    if (!multiply && !add) return NULL;
-    int which = norm_operand(g, n);
+    bool multiply = op_is(n, "Mul"), along[MAX_RANK] = {0}, ok = true;
+    int which = multiply || op_is(n, "Add") ? norm_operand(g, n) : -1;
     if (which < 0 || graph_single_user(g, n->in[which]) != id || !edit_same_type(g, n->in[which], n->out[0]))
         return NULL;
-    NodeId norm_id = g->values[n->in[which]].producer;
-    const Node *norm = &g->nodes[norm_id];
-    ValueId c = n->in[1 - which], in[3] = {norm->in[0], norm->in[1], norm->n_in > 2 ? norm->in[2] : NO_ID};
-    bool has_bias = in[2] != NO_ID;
-    if (norm->n_out != 1 || !graph_constant(g, in[1]) || (has_bias && !graph_constant(g, in[2])) ||
-        (add && op_is(norm, "RMSNormalization")) || !scaled_dims(g, norm, along))
+    ValueId y = n->in[which], c = n->in[1 - which], scale = NO_ID, bias = NO_ID;
+    NodeId id_norm = g->values[y].producer;
+    const Node *norm = &g->nodes[id_norm];
+    if (!is_plain_norm(g, norm) || (!multiply && op_is(norm, "RMSNormalization")) || !scaled_dims(g, norm, along))
         return NULL;
-    if (multiply) TRY(combine(g, norm, along, in[1], c, true, &in[1], &ok));
-    if (ok && has_bias && multiply) TRY(combine(g, norm, along, in[2], c, true, &in[2], &ok));
-    if (add) TRY(combine(g, norm, along, in[2], c, false, &in[2], &ok));
+    bool has_bias = norm->n_in > 2 && norm->in[2] != NO_ID;
+    if (multiply) TRY(combine(g, norm, along, 1, c, true, &scale, &ok));
+    if (ok && (has_bias || !multiply)) TRY(combine(g, norm, along, 2, c, multiply, &bias, &ok));
     if (!ok) return NULL;
-    *done = true;
-    norm = &g->nodes[norm_id];
-    const OpDef *op = norm->op;
-    Node attrs = *norm; /* its attributes stay in the arena while the node goes */
-    Attr *copy = ARENA_ARRAY(g->arena, Attr, norm->n_attrs);
-    TRY_ALLOC(copy);
-    if (norm->n_attrs) memcpy(copy, norm->attrs, norm->n_attrs * sizeof *copy);
-    attrs.attrs = copy;
-    NodeId node;
-    TRY(edit_replace(g, id, op, in[2] == NO_ID ? 2 : 3, in, &node));
-    return attr_copy_all(g, node, g, &attrs);
+    if (scale != NO_ID) TRY(edit_set_input(g, id_norm, 1, scale));
+    if (bias != NO_ID && norm->n_in > 2)
+        TRY(edit_set_input(g, id_norm, 2, bias));
+    else if (bias != NO_ID)
+        TRY(graph_append_input(g, id_norm, bias));
+    return edit_bypass(g, id, y, done);
 }

@@ -105,7 +105,7 @@ install_python() {
     : >"$stamp"
 }
 
-# install_for build|demo|test|bench|lint|fuzz: brings the machine to what that command needs. Quick when all is there.
+# install_for build|demo|test|bench|lint|fuzz|aarch64: brings the machine to what that command needs. Quick when all is there.
 install_for() {
     local purpose=$1 wheel wheels=$BUILD_WHEELS
     mkdir -p "$PREFIX"
@@ -121,6 +121,8 @@ install_for() {
         lint) apt_install $APT_LINT ;;
         # shellcheck disable=SC2086
         fuzz) apt_install $APT_FUZZ ;;
+        # shellcheck disable=SC2086
+        aarch64) apt_install $APT_AARCH64 ;;
     esac
     for wheel in $wheels; do fetch_wheel "$wheel"; done
     # shellcheck disable=SC2086

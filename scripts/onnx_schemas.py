@@ -4,13 +4,11 @@
 Run after the pinned onnx package changed:  python3 scripts/onnx_schemas.py > frontend/onnx_schemas.def
 """
 import re
-import string
 
 import onnx
 from onnx import defs
 
 OLDEST = 13  # the lowest opset that pare writes
-LETTERS = string.ascii_letters + string.digits + "+-/:;<=>?@_!#$%&"
 NAMES = {"float": "FLOAT", "double": "DOUBLE"}
 
 
@@ -36,7 +34,7 @@ def formals(params, masks):
     for p in params:
         m = mask(p)
         if m not in masks:
-            masks[m] = LETTERS[len(masks)]
+            masks[m] = chr(97 + len(masks) // 26) + chr(97 + len(masks) % 26)
         text += masks[m]
         if p.option == defs.OpSchema.FormalParameterOption.Variadic:
             text += "*"
@@ -62,12 +60,12 @@ def main():
             )
     print("/* Made by scripts/onnx_schemas.py from the schemas of the ONNX specification; not edited by hand.")
     print(" *")
-    print(" * TYPES(letter, mask): the element types of a formal parameter (bits numbered as TensorProto.DataType), and whether")
+    print(" * TYPES(code, mask): the element types of a formal parameter (bits numbered as TensorProto.DataType), and whether")
     print(" * it takes tensors (bit 61), sequences (62) and optionals (63).")
-    print(" * SCHEMA(op, opset in which this form appeared, attributes, letters of inputs, letters of outputs), from the")
-    print(f" * form that is valid in opset {OLDEST} on; * after a letter: any number of them. */")
-    for bits, letter in masks.items():
-        print(f"TYPES('{letter}', 0x{bits:016x})")
+    print(" * SCHEMA(op, opset in which this form appeared, attributes, codes of inputs, codes of outputs), from the")
+    print(f" * form that is valid in opset {OLDEST} on; * after a code: any number of them. */")
+    for bits, code in masks.items():
+        print(f"TYPES({code}, 0x{bits:016x})")
     for row in rows:
         print(row)
 

@@ -2,35 +2,48 @@
 
 #include <string.h>
 
-/* The rows' objects are declared by type name only through their families' headers. */
-#include "kernels/cpu/attention/attention.h"
-#include "kernels/cpu/dwconv/dwconv.h"
-#include "kernels/cpu/eltwise/binary.h"
-#include "kernels/cpu/eltwise/quant.h"
-#include "kernels/cpu/eltwise/unary.h"
-#include "kernels/cpu/move/move.h"
-#include "kernels/cpu/move/reduce.h"
-#include "kernels/cpu/move/resize.h"
-#include "kernels/cpu/norm/norm.h"
-#include "kernels/cpu/pool/pool.h"
+#include "kernels/cpu/kernels2_types.h"
 
-#define KERNEL2_OBJECT(family, suffix)     family##_##suffix
-#define KERNEL2(family, type, isa, suffix) extern const type KERNEL2_OBJECT(family, suffix);
+/* Rows of sets that the target architecture can never have are left out. */
+#define ROW_PLAIN(family, isa, suffix) {#family, ISA_##isa, &family##_##suffix},
+#if PARE_X86_64
+#define ROW_X86 ROW_PLAIN
+#else
+#define ROW_X86(family, isa, suffix)
+#endif
+#define ROW_AVX2        ROW_X86
+#define ROW_AVX_VNNI    ROW_X86
+#define ROW_AVX512      ROW_X86
+#define ROW_AVX512_VNNI ROW_X86
+
+#define KERNEL2(family, type, isa, suffix) extern const type family##_##suffix;
 #include "kernels/cpu/kernels2.def"
 #undef KERNEL2
 
-const Kernel2 KERNELS2[] = {
-#define KERNEL2(family, type, isa, suffix) {#family, ISA_##isa, &KERNEL2_OBJECT(family, suffix)},
+static const Kernel2 ROWS[] = {
+#define KERNEL2(family, type, isa, suffix) ROW_##isa(family, isa, suffix)
 #include "kernels/cpu/kernels2.def"
 #undef KERNEL2
 };
 
-const size_t KERNELS2_COUNT = sizeof KERNELS2 / sizeof KERNELS2[0];
+static const Kernel2 *rows_in_use = ROWS;
+static size_t rows_count = sizeof ROWS / sizeof ROWS[0];
+
+const Kernel2 *kernel2_rows(size_t *count) {
+    *count = rows_count;
+    return rows_in_use;
+}
+
+void kernel2_override(const Kernel2 *rows, size_t count) {
+    rows_in_use = rows ? rows : ROWS;
+    rows_count = rows ? count : sizeof ROWS / sizeof ROWS[0];
+}
 
 const Kernel2 *kernel2_find(const char *family, uint32_t isa_bits) {
     const uint32_t admitted = isa_bits | 1u << ISA_PLAIN;
     const Kernel2 *found = NULL;
-    for (size_t i = 0; i < KERNELS2_COUNT; i++)
-        if ((admitted >> KERNELS2[i].isa & 1u) && strcmp(KERNELS2[i].family, family) == 0) found = &KERNELS2[i];
+    for (size_t i = 0; i < rows_count; i++)
+        if ((admitted >> rows_in_use[i].isa & 1u) && strcmp(rows_in_use[i].family, family) == 0)
+            found = &rows_in_use[i];
     return found;
 }

@@ -14,8 +14,12 @@ typedef struct {
     const void *ops; /* the family's table type, as named in kernels2.def */
 } Kernel2;
 
-extern const Kernel2 KERNELS2[];
-extern const size_t KERNELS2_COUNT;
+/* All rows built into this binary, in the order of kernels2.def. Rows may need an ISA that the CPU lacks. */
+const Kernel2 *kernel2_rows(size_t *count);
+
+/* For tests only: other rows (of emulated instruction sets) take the table's place; NULL restores it. Not thread-safe.
+ */
+void kernel2_override(const Kernel2 *rows, size_t count);
 
 /* The fastest row of `family` among the ISA bits (1u << Isa); the plain row is always admitted. Never NULL for a family
  * of the table. A string search: for planning, not for the run. */

@@ -100,6 +100,17 @@ static inline __m256 emulated_extractf32x8_ps(__m512 v, int half) {
 }
 #define _mm512_extractf32x8_ps emulated_extractf32x8_ps
 
+/* 0.7.4 multiplies by 2^n in float, which overflows at n = 128 where the instruction does not. */
+static inline __m512 emulated_scalef_ps(__m512 v, __m512 n) {
+    float lanes[16], exponents[16];
+    memcpy(lanes, &v, sizeof lanes);
+    memcpy(exponents, &n, sizeof exponents);
+    for (int i = 0; i < 16; i++) lanes[i] = (float)((double)lanes[i] * exp2((double)floorf(exponents[i])));
+    return _mm512_loadu_ps(lanes);
+}
+#undef _mm512_scalef_ps
+#define _mm512_scalef_ps emulated_scalef_ps
+
 /* AVX-VNNI's form of what SIMDe knows as AVX-512VL. */
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
 

@@ -282,6 +282,8 @@ static int64_t slice_axis(int64_t dim, int64_t *start, int64_t end, int64_t step
     return s > end ? (s - end - 1) / (step == INT64_MIN ? INT64_MAX : -step) + 1 : 0;
 }
 
+enum { BEYOND_END = 1 << 29 }; /* exporters write 10^9 and more for "to the end" */
+
 /* A bound of a slice of a symbolic axis: `from_end` or not, and an offset. */
 typedef struct Bound {
     bool from_end;
@@ -290,14 +292,14 @@ typedef struct Bound {
 
 static Bound bound_of(Dim v, Dim dim) {
     if (DIM_IS_SYM(v)) return v == dim ? (Bound){true, 0} : (Bound){false, v};
-    return v < 0 ? (Bound){true, -v} : v >= INT32_MAX ? (Bound){true, 0} : (Bound){false, v};
+    return v < 0 ? (Bound){true, -v} : v >= BEYOND_END ? (Bound){true, 0} : (Bound){false, v};
 }
 
 /* Length of start:end (step 1) on an axis with a symbol, supposing that the axis is not shorter than numeric bounds. */
 static Dim symbolic_slice(InferCtx *c, Dim dim, Dim start, Dim end) {
     Bound a = bound_of(start, dim), b = bound_of(end, dim);
     if (a.from_end && b.from_end) {
-        if (DIM_IS_NUM(start) && start <= -INT32_MAX) return infer_dim_op(c, SYM_SUB, dim, b.at);
+        if (DIM_IS_NUM(start) && start <= -BEYOND_END) return infer_dim_op(c, SYM_SUB, dim, b.at);
         Dim n = infer_dim_op(c, SYM_SUB, a.at, b.at);
         return n > 0 || DIM_IS_SYM(n) ? n : 0;
     }
@@ -321,7 +323,7 @@ static Dim slice_dim(InferCtx *c, const SliceSpec *s, int i, Dim dim) {
     int64_t step = s->steps ? s->steps[i] : 1;
     bool numbers = DIM_IS_NUM(start) && DIM_IS_NUM(end);
     if (numbers && DIM_IS_NUM(dim)) return slice_axis(dim, &start, end, step);
-    if (step == -1 && numbers && start == -1 && end <= -INT32_MAX) return dim;
+    if (step == -1 && numbers && start == -1 && end <= -BEYOND_END) return dim;
     if (step < 0) return infer_fresh(c);
     Dim n = symbolic_slice(c, dim, start, end);
     return step == 1 ? n : infer_dim_op(c, SYM_CEILDIV, n, step);

@@ -1,4 +1,4 @@
-/* Ops that order or scan along one axis: ArgMax, ArgMin, TopK, CumSum. */
+/* Ops that order or scan along one axis: ArgMax, ArgMin, TopK, CumSum, CumProd. */
 #include "kernels/ref/dense.h"
 
 #include <stdlib.h>
@@ -160,8 +160,28 @@ Status eval_top_k(EvalCtx *c) {
     return NULL;
 }
 
-/* Running sums; `exclusive` leaves the element itself out, `reverse` sums from the end. */
-Status eval_cum_sum(EvalCtx *c) {
+/* A running sum or product of one slice: `n` elements `inner` apart (negative: backwards). */
+static void scan_f64(double *v, int64_t n, int64_t inner, bool product, bool exclusive) {
+    double acc = product ? 1 : 0;
+    for (int64_t i = 0; i < n; i++) {
+        double next = product ? acc * v[i * inner] : acc + v[i * inner];
+        v[i * inner] = exclusive ? acc : next;
+        acc = next;
+    }
+}
+
+/* Integers wrap. */
+static void scan_i64(int64_t *v, int64_t n, int64_t inner, bool product, bool exclusive) {
+    uint64_t acc = product ? 1 : 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t x = (uint64_t)v[i * inner], next = product ? acc * x : acc + x;
+        v[i * inner] = (int64_t)(exclusive ? acc : next);
+        acc = next;
+    }
+}
+
+/* Running sums or products; `exclusive` leaves the element itself out, `reverse` starts at the end. */
+static Status eval_running(EvalCtx *c, bool product) {
     const Tensor *t = c->in[0];
     int64_t *axes, n_axes, *xi = NULL;
     double *xf = NULL;
@@ -177,21 +197,12 @@ Status eval_cum_sum(EvalCtx *c) {
     else
         TRY_ALLOC(xi = ref_read_i64(c->scratch, t));
     int64_t outer = ref_product(t->dims, 0, axis), n = t->dims[axis], inner = ref_product(t->dims, axis + 1, t->rank);
-    for (int64_t s = 0; s < outer * inner; s++) {
-        int64_t base = s / inner * n * inner + s % inner;
-        double fsum = 0;
-        uint64_t isum = 0;
-        for (int64_t i = 0; i < n; i++) {
-            int64_t at = base + (reverse ? n - 1 - i : i) * inner;
-            double fv = is_float ? xf[at] : 0;
-            uint64_t iv = is_float ? 0 : (uint64_t)xi[at];
-            if (is_float)
-                xf[at] = exclusive ? fsum : fsum + fv;
-            else
-                xi[at] = (int64_t)(exclusive ? isum : isum + iv);
-            fsum += fv;
-            isum += iv;
-        }
+    for (int64_t s = 0; n > 0 && s < outer * inner; s++) {
+        int64_t first = s / inner * n * inner + s % inner + (reverse ? (n - 1) * inner : 0);
+        if (is_float)
+            scan_f64(xf + first, n, reverse ? -inner : inner, product, exclusive);
+        else
+            scan_i64(xi + first, n, reverse ? -inner : inner, product, exclusive);
     }
     Tensor out;
     TRY(ref_output(c, 0, t->elem, t->rank, t->dims, &out));
@@ -199,3 +210,6 @@ Status eval_cum_sum(EvalCtx *c) {
               is_float ? (const void *)xf : (const void *)xi);
     return NULL;
 }
+
+Status eval_cum_sum(EvalCtx *c) { return eval_running(c, false); }
+Status eval_cum_prod(EvalCtx *c) { return eval_running(c, true); }

@@ -68,14 +68,48 @@ static inline bool test_near(float got, double want, double tol) {
     return fabs((double)got - want) <= tol * (1.0 + fabs(want));
 }
 
-/* Bits of the ISAs to try one by one: those of the family's rows that this CPU has. */
+/* Bits of the ISAs to try one by one: those of the family's rows that this CPU has; all but plain C when emulated. */
+static bool test_emulated;
 static inline size_t test_isas(const char *family, uint32_t bits[ISA_COUNT]) {
-    size_t n = 0;
-    for (size_t i = 0; i < KERNELS2_COUNT; i++)
-        if (strcmp(KERNELS2[i].family, family) == 0 && isa_has(KERNELS2[i].isa)) bits[n++] = 1u << KERNELS2[i].isa;
+    size_t n = 0, count;
+    const Kernel2 *rows = kernel2_rows(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rows[i].family, family) == 0 && (test_emulated ? rows[i].isa != ISA_PLAIN : isa_has(rows[i].isa)))
+            bits[n++] = 1u << rows[i].isa;
     assert_true(n > 0);
     return n;
 }
+
+#ifdef PARE_HAVE_SIMDE
+#include "kernels/cpu/kernels2_types.h"
+
+#define SUFFIX_PLAIN(object)               object
+#define SUFFIX_AVX2(object)                object##_simde
+#define SUFFIX_AVX_VNNI(object)            object##_simde
+#define SUFFIX_AVX512(object)              object##_simde
+#define SUFFIX_AVX512_VNNI(object)         object##_simde
+#define KERNEL2(family, type, isa, suffix) extern const type SUFFIX_##isa(family##_##suffix);
+#include "kernels/cpu/kernels2.def"
+#undef KERNEL2
+static const Kernel2 TEST_EMULATED[] = {
+#define KERNEL2(family, type, isa, suffix) {#family, ISA_##isa, &SUFFIX_##isa(family##_##suffix)},
+#include "kernels/cpu/kernels2.def"
+#undef KERNEL2
+};
+
+/* Has the vector rows' emulated copies take their place from here on. */
+static inline bool test_emulate(void) {
+    kernel2_override(TEST_EMULATED, COUNT_OF(TEST_EMULATED));
+    return test_emulated = true;
+}
+#else
+static inline bool test_emulate(void) { return false; }
+#endif
+
+/* The tests on the rows that this CPU has, then on SIMDe's emulation of all vector rows where it is built in. */
+#define RUN_NATIVE_AND_EMULATED(tests)                                                                                 \
+    (cmocka_run_group_tests_name("native", tests, NULL, NULL) ||                                                       \
+     (test_emulate() && cmocka_run_group_tests_name("emulated", tests, NULL, NULL)))
 
 /* Teams of 1, 2 and 3 threads. */
 enum { TEST_TEAMS = 3 };
@@ -85,6 +119,8 @@ static inline void test_teams(Team *teams[TEST_TEAMS]) {
         assert_non_null(teams[i]);
     }
 }
+/* Emulated rows are slow, and splitting is the frames' doing: one team is enough for them. */
+static inline int test_team_count(void) { return test_emulated ? 1 : TEST_TEAMS; }
 static inline void test_teams_free(Team *teams[TEST_TEAMS]) {
     for (int i = 0; i < TEST_TEAMS; i++) team_destroy(teams[i]);
 }

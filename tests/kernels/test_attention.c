@@ -118,5 +118,5 @@ static void test_nan(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention), cmocka_unit_test(test_nan)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_NATIVE_AND_EMULATED(tests);
 }

@@ -294,5 +294,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_unary), cmocka_unit_test(test_unary_run),
                                        cmocka_unit_test(test_binary), cmocka_unit_test(test_qbinary),
                                        cmocka_unit_test(test_conversions)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_NATIVE_AND_EMULATED(tests);
 }

@@ -33,7 +33,7 @@ static void case_softmax(Softmax s, const float *x, Team *teams[], uint32_t isa,
     float *first = test_alloc(n * sizeof *first);
     oracle_softmax(&s, x, want);
     softmax_prepare(&s, isa);
-    for (int t = 0; t < TEST_TEAMS; t++) {
+    for (int t = 0; t < test_team_count(); t++) {
         float *y = t ? test_alloc(n * sizeof *y) : first;
         if (t == 2) memcpy(y, x, n * sizeof *y); /* in place */
         softmax_run(&s, t == 2 ? y : x, y, teams[t]);
@@ -97,7 +97,7 @@ static void case_row(RowNormKind kind, int64_t n, int v, uint32_t isa, Team *tea
     const bool residual = v > 0 && kind != ROW_NORM_L2, keep = v > 1 && kind != ROW_NORM_L2;
     if (v) r.gamma = gamma, r.beta = beta;
     row_norm_prepare(&r, isa);
-    for (int t = 0; t < TEST_TEAMS; t++) {
+    for (int t = 0; t < test_team_count(); t++) {
         float *y = test_alloc(ny * sizeof *y), *sum = test_alloc(nx * sizeof *sum);
         row_norm_run(&r, x, residual ? res : NULL, y, keep ? sum : NULL, teams[t]);
         for (size_t i = 0; i < 5; i++) {
@@ -156,7 +156,7 @@ static void case_group(int32_t c, int32_t groups, int64_t pixels, bool affine, u
         for (int32_t i = 0; i < groups; i++) oracle_group(&g, x, want, n, i);
     group_norm_prepare(&g, isa);
     float *scratch = test_alloc(group_norm_scratch_floats(&g) * sizeof *scratch);
-    for (int t = 0; t < TEST_TEAMS; t++) {
+    for (int t = 0; t < test_team_count(); t++) {
         float *y = t ? test_alloc(ny * sizeof *y) : first;
         group_norm_run(&g, x, y, scratch, teams[t]);
         for (size_t p = 0; p < 2 * (size_t)pixels; p++)
@@ -186,5 +186,5 @@ static void test_groups(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_softmax), cmocka_unit_test(test_rows),
                                        cmocka_unit_test(test_groups)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_NATIVE_AND_EMULATED(tests);
 }

@@ -1,7 +1,7 @@
 /* Choice of kernel, tiling and layout: everything of an operator that does not touch data. */
 #include "kernels/cpu/igemm/igemm.h"
 
-#include "kernels/cpu/igemm/tile.h"
+#include "kernels/cpu/igemm/internal.h"
 #include "kernels/cpu/kernels.h"
 
 #include <math.h>
@@ -10,7 +10,10 @@
 
 enum {
     ALIGNMENT = 64,
-    PAGE = 4096,               /* addresses this far apart share a set of the L1 cache */
+    PAGE = 4096, /* addresses this far apart share a set of the L1 cache ... */
+    L1_WAYS = 8, /* ... which holds so many of them */
+    MOST_ROWS_LOOKED_AT = 4096,
+    NARROW = 64,               /* output columns */
     MERGE_BELOW = 16,          /* input channels under which the taps of a kernel row are always merged */
     MERGE_LENGTH = 128,        /* channels times kernel width up to which it pays: border windows are copied */
     CHUNK_WEIGHTS = 256 << 10, /* bytes of weights that should stay in L2 while the pixels pass */
@@ -113,24 +116,64 @@ static bool choose_rows(Igemm *op, KernelFamily family, Isa isa) {
     return op->lanes != 0;
 }
 
-/* Cycles per reduction step of a tile, roughly: the multiply-adds, at least their latency, and the loads beside them.
- */
-static double tile_cost(int64_t rows, int64_t panels) {
-    double macs = (double)(rows * panels);
-    return (macs < 5 ? 5 : macs) + 0.5 * (double)(rows + panels);
+/* Cycles of one kernel call, roughly. A step of the reduction costs its multiply-adds (two vectors of 32 bytes or one
+ * of 64 a cycle), at least their latency, or the weights' way from L2 when they do not stay in L1, and something for
+ * the loads; then come the call and the store. */
+static double call_cost(const Igemm *op, int64_t rows, int64_t panels, double steps) {
+    enum { LATENCY = 4, L2_BYTES_PER_CYCLE = 16, L1_WEIGHTS = 16 << 10 };
+    const double bytes = (double)(panels * op->lanes * op->kr * op->w_size), vectors = (double)(rows * panels);
+    double step = op->lanes < 16 ? 0.5 * vectors : vectors;
+    if (step < LATENCY) step = LATENCY;
+    if (steps * bytes > L1_WEIGHTS && step < bytes / L2_BYTES_PER_CYCLE) step = bytes / L2_BYTES_PER_CYCLE;
+    const double store = op->desc.x_type == IGEMM_F32 ? 2.0 : 7.0;
+    return steps * (step + 0.15 * (double)(rows + panels)) + 30.0 + store * vectors;
 }
 
-/* Tile shape: of the widths whose kernel exists, the one that needs the fewest cycles for all pixels and columns. */
-static void choose_width(Igemm *op) {
+static double tile_cost(const Igemm *op, int64_t rows, int width, double kept) {
+    const double steps = (double)(op->kp / op->kr) * kept;
+    double cost = 40.0 + 1.2 * (double)(op->taps * rows); /* to point at the rows */
+    cost += (double)(op->panels / width) * call_cost(op, rows, width, steps);
+    if (op->panels % width != 0) cost += call_cost(op, rows, op->panels % width, steps);
+    return cost;
+}
+
+/* Share of the kernel rows that lie inside the input, over all output rows. */
+static double kept_taps(const Igemm *op) {
+    const IgemmDesc *d = &op->desc;
+    if (!op->skip_taps || d->oh > MOST_ROWS_LOOKED_AT) return 1.0;
+    int64_t kept = 0;
+    for (int64_t oy = 0; oy < d->oh; oy++)
+        for (int64_t ky = 0; ky < d->kh; ky++) {
+            int64_t iy = oy * d->stride_h - d->pad_top + ky * d->dilation_h;
+            kept += iy >= 0 && iy < d->ih;
+        }
+    return (double)kept / (double)(d->oh * d->kh);
+}
+
+/* Tile shape: of the widths whose kernel exists, with tiles that span image rows or keep to one (and so can skip taps),
+ * the one that needs the fewest cycles for all pixels and columns. */
+static void choose_tiles(Igemm *op) {
+    const IgemmDesc *d = &op->desc;
+    const double kept = d->kh > 1 ? kept_taps(op) : 1.0;
+    const bool aliased = op->seen_pixel * d->stride_w % PAGE == 0;
     double best = INFINITY;
     for (int v = 1; v <= IGEMM_WIDTHS; v++) {
         const KernelRow *row = op->rows[v - 1];
         if (row == NULL || (v > 1 && v > op->panels)) continue;
-        int64_t tiles = ceil_div(op->m, row->mr), rows = ceil_div(op->m, tiles);
-        double cost = (double)(op->panels / v) * tile_cost(rows, v);
-        if (op->panels % v != 0) cost += tile_cost(rows, op->panels % v);
-        cost *= (double)tiles;
-        if (cost < best) best = cost, op->width = v, op->tiles = tiles;
+        for (int by_row = 0; by_row <= (d->kh > 1 && d->oh > 1); by_row++) {
+            const int64_t extent = by_row ? d->ow : op->m;
+            const int64_t most = aliased && row->mr > L1_WAYS - 1 ? L1_WAYS - 1 : row->mr;
+            const int64_t parts = ceil_div(extent, most), height = ceil_div(extent, parts);
+            const int64_t tiles = by_row ? parts * d->n * d->oh : parts;
+            const double cost = (double)tiles * tile_cost(op, height, v, by_row ? kept : 1.0);
+            if (cost >= best) continue;
+            best = cost;
+            op->width = v;
+            op->tiles = tiles;
+            op->row_tiles = by_row ? parts : 0;
+            op->tile_base = extent / parts;
+            op->tile_rest = extent % parts;
+        }
     }
 }
 
@@ -155,27 +198,56 @@ static void choose_chunks(Igemm *op) {
     op->m_chunks = ceil_div(op->tiles, op->m_chunk);
 }
 
+/* Rows of a converted image can bring their padding along, so that no window has to be copied later. It pays for narrow
+ * images, where many windows reach over the border. */
+static void choose_columns(Igemm *op) {
+    const IgemmDesc *d = &op->desc;
+    op->seen_iw = d->iw;
+    op->seen_left = 0;
+    if (!op->merged || d->groups > 1 || d->dilation_w > 1) return;
+    const int64_t columns = (d->ow - 1) * d->stride_w + op->window;
+    if (columns > 2 * d->iw + 2 * op->window || d->pad_left > columns) return;
+    if (!op->convert && (op->icg >= MERGE_BELOW || d->ow > NARROW)) return;
+    op->convert = true;
+    op->seen_iw = columns;
+    op->seen_left = d->pad_left;
+}
+
+/* The form of x that the kernels see. */
+static void choose_seen(Igemm *op) {
+    const IgemmDesc *d = &op->desc;
+    const bool padded = !op->merged && op->icg % op->kr != 0;
+    op->convert = op->kr == 2 || d->x_type == IGEMM_S8 || padded;
+    choose_columns(op);
+    op->seen_size = op->kr == 2 ? 2 : op->x_size;
+    op->seen_group = (padded ? op->kc : op->icg) * op->seen_size;
+    op->seen_pixel = op->convert ? op->seen_group * d->groups : d->ldx * op->x_size;
+    /* Converted pixels may lie as it suits: not a page apart. Merged taps need them side by side. */
+    if (op->convert && !op->merged && op->seen_pixel % PAGE == 0) op->seen_pixel += ALIGNMENT;
+}
+
 static bool lay_out(Igemm *op) {
     const IgemmDesc *d = &op->desc;
     bool ok = true;
-    int64_t w_size = op->kr == 2 || d->x_type != IGEMM_F32 ? (op->kr == 2 ? 2 : 1) : 4;
     int64_t columns = times(times(op->panels, op->lanes, &ok), d->groups, &ok);
-    int64_t panel = times(times(op->kp, op->lanes, &ok), w_size, &ok);
+    int64_t panel = times(times(op->kp, op->lanes, &ok), op->w_size, &ok);
     int64_t weights = times(times(panel, op->panels, &ok), d->groups, &ok);
-    int64_t row = times(op->kp, op->kr == 2 ? 2 : op->x_size, &ok);
+    int64_t copy = times(op->kp, op->seen_size, &ok);
     int64_t pointers = times(times(op->taps, IGEMM_MAX_ROWS, &ok), (int64_t)sizeof(void *), &ok);
-    int64_t most = INT64_MAX / 64;
-    if (!ok || weights > most || row > most / IGEMM_MAX_ROWS || columns > most || pointers > most) return false;
+    int64_t converted = times(times(times(d->n, d->ih, &ok), op->seen_iw, &ok), op->seen_pixel, &ok);
+    const int64_t most = INT64_MAX / 64;
+    if (!ok || weights > most || copy > most / IGEMM_MAX_ROWS || columns > most || pointers > most) return false;
+    if (op->convert && converted > most) return false;
     op->w_panel = (size_t)panel;
     op->bias_offset = 0;
     op->mult_offset = align_up((size_t)columns * 4);
     op->pad_offset = op->mult_offset + (d->x_type == IGEMM_F32 ? 0 : align_up((size_t)columns * sizeof(float)));
-    op->w_offset = op->pad_offset + align_up((size_t)(op->kc * op->x_size));
+    op->w_offset = op->pad_offset + align_up((size_t)(op->kc * op->seen_size));
     op->pack_bytes = op->w_offset + (size_t)weights;
-    /* An odd number of cache lines from row to row: they spread over all sets. */
-    op->gather_stride = (align_up((size_t)row) / ALIGNMENT | 1) * ALIGNMENT;
-    op->gather_bytes = op->gather || op->merged ? op->gather_stride * IGEMM_MAX_ROWS : 0;
-    op->thread_bytes = align_up((size_t)pointers) + op->gather_bytes;
+    op->convert_bytes = op->convert ? align_up((size_t)converted) : 0;
+    op->copy_stride = align_up((size_t)copy);
+    op->copy_bytes = op->merged ? op->copy_stride * IGEMM_MAX_ROWS : 0;
+    op->thread_bytes = align_up((size_t)pointers) + op->copy_bytes;
     return true;
 }
 
@@ -190,6 +262,7 @@ bool igemm_init_isa(Igemm *op, const IgemmDesc *desc, Isa isa) {
     op->widen = kernel_best_for(KERNEL_IGEMM_WIDEN, isa);
     op->x_size = type_size(d->x_type);
     op->y_size = type_size(d->y_type);
+    op->w_size = quantized ? (op->kr == 2 ? 2 : 1) : 4;
     op->icg = d->ic / d->groups;
     op->ocg = d->oc / d->groups;
     op->m = times(times(d->n, d->oh, &ok), d->ow, &ok);
@@ -204,10 +277,10 @@ bool igemm_init_isa(Igemm *op, const IgemmDesc *desc, Isa isa) {
     op->window = d->kw + ceil_div(op->kc - length, op->icg);
     op->flat = d->kh == 1 && d->kw == 1 && d->stride_h == 1 && d->stride_w == 1 && d->pad_top == 0 &&
                d->pad_left == 0 && d->oh == d->ih && d->ow == d->iw;
-    bool aliased = d->ldx * d->stride_w * op->x_size % PAGE == 0 && op->m > 1;
-    op->gather = op->kr == 2 || d->x_type == IGEMM_S8 || aliased || (!op->merged && op->icg % op->kr != 0);
+    op->skip_taps = !quantized || igemm_seen_zero(d) == 0;
+    choose_seen(op);
     if (!ok || !lay_out(op)) return false;
-    choose_width(op);
+    choose_tiles(op);
     choose_chunks(op);
     return true;
 }
@@ -226,4 +299,6 @@ const char *igemm_kernel_name(const Igemm *op) { return op->rows[op->width - 1]-
 
 size_t igemm_pack_bytes(const Igemm *op) { return op->pack_bytes; }
 
-size_t igemm_scratch_bytes(const Igemm *op, int n_threads) { return op->thread_bytes * (size_t)n_threads; }
+size_t igemm_scratch_bytes(const Igemm *op, int n_threads) {
+    return op->convert_bytes + op->thread_bytes * (size_t)n_threads;
+}

@@ -96,26 +96,30 @@ enum { IGEMM_WIDTHS = 4 };
 
 struct KernelRow;
 
-/* A prepared operator. Plain data; callers only pass it on. */
+/* A prepared operator. Plain data; callers only pass it on. "Seen" is what kernels read: x itself, or a converted copy.
+ */
 typedef struct Igemm {
     IgemmDesc desc;                             /* with defaults filled in */
     const struct KernelRow *rows[IGEMM_WIDTHS]; /* rows[v - 1]: the kernel for v panels, or NULL */
     const struct KernelRow *post, *widen;
-    int lanes, kr;             /* columns of a panel; reduction elements that stand together */
-    int width;                 /* panels of a kernel call, but for the last one of a row of tiles */
-    bool merged;               /* the taps of a kernel row form one longer tap (few channels) */
-    bool gather;               /* the rows of a tile are copied before use */
-    bool flat;                 /* output pixel i reads input pixel i only */
-    int64_t x_size, y_size;    /* bytes of an element */
-    int64_t icg, ocg;          /* channels per group */
-    int64_t m, tiles;          /* output pixels, and the tiles they are cut into */
-    int64_t taps, kc, kp;      /* taps and their padded length as packed; kp = taps * kc */
-    int64_t window;            /* pixels that a merged tap reads, with those under its padding */
-    int64_t panels;            /* of a group */
-    int64_t n_chunk, n_chunks; /* panels of a work item; items across the columns */
-    int64_t m_chunk, m_chunks; /* tiles of a work item; items across the pixels */
+    int lanes, kr;  /* columns of a panel; reduction elements that stand together */
+    int width;      /* panels of a kernel call, but for the last one of a row of tiles */
+    bool convert;   /* x is copied into scratch before the product, in the form that the kernels want */
+    bool merged;    /* the taps of a kernel row form one longer tap (few channels) */
+    bool flat;      /* output pixel i reads input pixel i only */
+    bool skip_taps; /* kernel rows that lie in the padding for a whole tile add nothing and are left out */
+    int64_t x_size, y_size, w_size, seen_size; /* bytes of an element */
+    int64_t seen_pixel, seen_group;            /* bytes from one pixel, and group, to the next */
+    int64_t seen_iw, seen_left;                /* pixels of an input row; how many of them lie left of x */
+    int64_t icg, ocg;                          /* channels per group */
+    int64_t m, tiles, row_tiles;               /* output pixels; tiles; tiles of an output row, or 0: they span rows */
+    int64_t tile_base, tile_rest;              /* pixels of a tile; how many tiles, of all or of a row, have one more */
+    int64_t taps, kc, kp;                      /* taps and their padded length as packed; kp = taps * kc */
+    int64_t window;                            /* pixels that a merged tap reads, with those under its padding */
+    int64_t panels;                            /* of a group */
+    int64_t n_chunk, n_chunks, m_chunk, m_chunks; /* panels, tiles of a work item; numbers of such chunks */
     size_t bias_offset, mult_offset, pad_offset, w_offset, w_panel, pack_bytes; /* the packed weights */
-    size_t gather_stride, gather_bytes, thread_bytes;                           /* scratch */
+    size_t convert_bytes, copy_stride, copy_bytes, thread_bytes;                /* scratch */
 } Igemm;
 
 /* Fills `desc` with zeros and the geometry of y[m, n] = x[m, k] * w[k, n]. */

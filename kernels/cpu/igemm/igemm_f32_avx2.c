@@ -7,4 +7,4 @@
 IGEMM_KERNEL(igemm_f32_avx2_x1, 12, 1)
 IGEMM_KERNEL(igemm_f32_avx2_x2, 6, 2)
 IGEMM_KERNEL(igemm_f32_avx2_x3, 4, 3)
-IGEMM_KERNEL(igemm_f32_avx2_x4, 3, 4)
+IGEMM_KERNEL(igemm_f32_avx2_x4, 2, 4)

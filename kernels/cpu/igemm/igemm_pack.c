@@ -1,5 +1,5 @@
 /* Weights into panels: [group][panel][kp / kr][lanes][kr], columns and channels beyond the last are 0. */
-#include "kernels/cpu/igemm/igemm.h"
+#include "kernels/cpu/igemm/internal.h"
 
 #include <string.h>
 
@@ -46,9 +46,6 @@ static void pack_panel_q8(const Igemm *op, const int8_t *w, Strides s, int64_t l
     }
 }
 
-/* Kernels see int8 activations with the top bit flipped, that is 128 more. */
-static uint32_t seen_zero(const IgemmDesc *d) { return (uint32_t)(d->x_zero + (d->x_type == IGEMM_S8 ? 128 : 0)); }
-
 static void pack_columns(const Igemm *op, const IgemmWeights *weights, int64_t group, int64_t panel, char *packed) {
     const Strides s = strides_of(op, weights->layout);
     const int64_t first = panel * op->lanes, o = group * op->ocg + first, index = group * op->panels + panel;
@@ -66,14 +63,26 @@ static void pack_columns(const Igemm *op, const IgemmWeights *weights, int64_t g
     pack_panel_q8(op, (const int8_t *)weights->w + o * s.o, s, lanes, to, sums);
     for (int64_t lane = 0; lane < lanes; lane++) {
         uint32_t start = weights->bias != NULL ? (uint32_t)((const int32_t *)weights->bias)[o + lane] : 0;
-        bias[lane] = (int32_t)(start - seen_zero(&op->desc) * sums[lane]);
+        bias[lane] = (int32_t)(start - (uint32_t)igemm_seen_zero(&op->desc) * sums[lane]);
     }
     if (op->desc.y_type != IGEMM_S32) memcpy(mult, weights->multiplier + o, (size_t)lanes * sizeof *mult);
 }
 
+/* What taps in the padding read. */
+static void pack_pad(const Igemm *op, char *to) {
+    if (op->desc.x_type == IGEMM_F32) return;
+    const uint8_t zero = igemm_seen_zero(&op->desc);
+    for (int64_t i = 0; i < op->kc; i++) {
+        if (op->kr == 2)
+            ((int16_t *)(void *)to)[i] = zero;
+        else
+            to[i] = (char)zero;
+    }
+}
+
 void igemm_pack(const Igemm *op, const IgemmWeights *weights, void *packed) {
     memset(packed, 0, op->pack_bytes);
-    if (op->desc.x_type != IGEMM_F32) memset((char *)packed + op->pad_offset, (uint8_t)op->desc.x_zero, (size_t)op->kc);
+    pack_pad(op, (char *)packed + op->pad_offset);
     for (int64_t group = 0; group < op->desc.groups; group++)
         for (int64_t panel = 0; panel < op->panels; panel++) pack_columns(op, weights, group, panel, packed);
 }

@@ -11,4 +11,4 @@ static inline VecI dot(VecI acc, VecI a, VecI b) { return _mm256_dpbusd_avx_epi3
 IGEMM_KERNEL(igemm_q8_avx_vnni_x1, 12, 1)
 IGEMM_KERNEL(igemm_q8_avx_vnni_x2, 6, 2)
 IGEMM_KERNEL(igemm_q8_avx_vnni_x3, 4, 3)
-IGEMM_KERNEL(igemm_q8_avx_vnni_x4, 3, 4)
+IGEMM_KERNEL(igemm_q8_avx_vnni_x4, 2, 4)

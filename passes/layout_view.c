@@ -1,0 +1,140 @@
+/* Views: Reshape, Flatten, Squeeze, Unsqueeze.
+ *
+ *   - a view of a view, and a view back to the type it came from
+ *   - Flatten, Squeeze and Unsqueeze become Reshape with a constant target: one form for everything after
+ *   - a view in front of an op of one operand moves behind it, so that the op stands next to what computes its input
+ *   - Transpose, Reshape that only inserts or removes dims of size 1, Transpose: the Reshape goes first */
+#include "passes/layout.h"
+
+#include "passes/match.h"
+
+static bool is_view(const Node *n) { return (n->op->flags & OPF_VIEW) && !op_is(n, "Identity"); }
+
+static NodeId view_producer(const Graph *g, ValueId v) {
+    NodeId p = v == NO_ID ? NO_ID : g->values[v].producer;
+    return p != NO_ID && is_view(&g->nodes[p]) ? p : NO_ID;
+}
+
+/* The first value that v is a view of. */
+static ValueId view_base(const Graph *g, ValueId v) {
+    for (NodeId p; (p = view_producer(g, v)) != NO_ID;) v = g->nodes[p].in[0];
+    return v;
+}
+
+static Status simplify_view(Graph *g, NodeId id, bool *done) {
+    const Node *n = &g->nodes[id];
+    ValueId base = view_base(g, n->in[0]);
+    if (edit_same_type(g, base, n->out[0])) {
+        TRY(edit_bypass(g, id, base, done));
+        if (*done) return NULL;
+    }
+    bool constant = op_is(n, "Reshape") && graph_constant(g, n->in[1]);
+    if (base == n->in[0] && constant) return NULL;
+    return layout_replace_by_reshape(g, id, base, done);
+}
+
+/* ---- moving behind ops of one operand ---- */
+
+/* Every input but the first is absent or a scalar: the op works on elements wherever they lie. */
+static bool is_pointwise(const Graph *g, const Node *n) {
+    if (!(n->op->flags & OPF_ELEMENTWISE) || n->n_out != 1 || is_view(n)) return false;
+    for (int i = 1; i < n->n_in; i++) {
+        const Tensor *t = graph_constant(g, n->in[i]);
+        if (n->in[i] != NO_ID && (!t || t->rank > 1 || tensor_count(t) != 1)) return false;
+    }
+    return true;
+}
+
+/* The op works along the last dim only, which the view keeps. */
+static bool is_along_last(const Graph *g, const Node *n) {
+    bool norm = op_is(n, "LayerNormalization") || op_is(n, "RMSNormalization");
+    if ((!norm && !op_is(n, "Softmax") && !op_is(n, "LogSoftmax")) || n->n_out != 1) return false;
+    const Type *out = edit_ranked(g, n->in[0]), *in = edit_ranked(g, g->nodes[g->values[n->in[0]].producer].in[0]);
+    int64_t axis = attr_int(n, "axis");
+    return in && out && in->rank > 0 && out->rank > 0 && (axis == -1 || axis == out->rank - 1) &&
+           in->dims[in->rank - 1] == out->dims[out->rank - 1];
+}
+
+/* op(view(x)) becomes view(op(x)). */
+static Status sink_view(Graph *g, NodeId id, bool *done) {
+    const Node *n = &g->nodes[id];
+    NodeId view = n->n_in ? view_producer(g, n->in[0]) : NO_ID;
+    if (view == NO_ID || graph_single_user(g, n->in[0]) != id) return NULL;
+    bool last = is_along_last(g, n);
+    const Type *from = edit_ranked(g, g->nodes[view].in[0]), *to = edit_ranked(g, n->out[0]);
+    if ((!last && !is_pointwise(g, n)) || !from || !to) return NULL;
+    if (!op_is(&g->nodes[view], "Reshape") || !graph_constant(g, g->nodes[view].in[1])) return NULL;
+    ValueId viewed = n->in[0], target = g->nodes[view].in[1];
+    Type inner = *from;
+    inner.elem = to->elem;
+    NodeId reshape;
+    *done = true;
+    TRY(edit_behind(g, id, "Reshape", 1, &target, &inner, &reshape));
+    TRY(edit_set_input(g, id, 0, g->nodes[view].in[0]));
+    edit_remove_unused(g, viewed);
+    return last ? attr_set_int(g, id, "axis", -1) : NULL;
+}
+
+/* ---- between transposes ---- */
+
+/* Pairs the dims of a and b that are not 1, in order; to[i] is b's index of a's dim i, -1 for dims of size 1. */
+static bool pair_dims(const Type *a, const Type *b, int *to) {
+    int k = 0;
+    for (int i = 0; i < a->rank; i++) {
+        to[i] = -1;
+        if (a->dims[i] == 1) continue;
+        while (k < b->rank && b->dims[k] == 1) k++;
+        if (k == b->rank || b->dims[k] != a->dims[i]) return false;
+        to[i] = k++;
+    }
+    while (k < b->rank && b->dims[k] == 1) k++;
+    return k == b->rank;
+}
+
+/* Transpose(perm) of x, then a view to `out` that moves only dims of size 1, equals a view of x to *type, then a
+ * Transpose by `other`: dims of size 1 stay where `out` has them. */
+static bool swapped(const Type *x, const int64_t *perm, const Type *mid, const Type *out, Type *type, int64_t *other) {
+    int to[MAX_RANK];
+    if (!pair_dims(mid, out, to)) return false;
+    *type = *out;
+    int slots[MAX_RANK], n = 0, k = 0;
+    for (int i = 0; i < out->rank; i++) {
+        other[i] = i;
+        if (out->dims[i] != 1) slots[n++] = i; /* places of the real dims in out, and so in *type */
+    }
+    for (int i = 0; i < x->rank; i++) { /* the k-th real dim of x goes to the k-th slot */
+        if (x->dims[i] == 1) continue;
+        int at = 0;
+        while (perm[at] != i) at++;
+        type->dims[slots[k]] = x->dims[i];
+        other[to[at]] = slots[k++];
+    }
+    return true;
+}
+
+static Status view_before_transpose(Graph *g, NodeId id, bool *done) {
+    const Node *n = &g->nodes[id];
+    NodeId first = edit_producer(g, n->in[0], "Transpose"), user = graph_single_user(g, n->out[0]);
+    if (first == NO_ID || user == NO_ID || !op_is(&g->nodes[user], "Transpose") || graph_single_user(g, n->in[0]) != id)
+        return NULL;
+    int64_t perm[MAX_RANK], other[MAX_RANK];
+    int rank;
+    Type t;
+    ValueId x = g->nodes[first].in[0], y;
+    const Type *in = edit_ranked(g, x), *mid = edit_ranked(g, n->in[0]), *out = edit_ranked(g, n->out[0]);
+    if (!in || !mid || !out || !layout_perm(g, &g->nodes[first], perm, &rank) ||
+        !swapped(in, perm, mid, out, &t, other))
+        return NULL;
+    NodeId node;
+    int out_rank = out->rank;
+    TRY(layout_insert_reshape(g, id, n->name, x, &t, &y, done));
+    if (!*done) return NULL;
+    TRY(edit_replace(g, id, op_find("", "Transpose"), 1, &y, &node));
+    return attr_set_ints(g, node, "perm", other, out_rank);
+}
+
+Status layout_view(Graph *g, NodeId id, bool *done) {
+    if (!is_view(&g->nodes[id])) return sink_view(g, id, done);
+    TRY(simplify_view(g, id, done));
+    return *done ? NULL : view_before_transpose(g, id, done);
+}
