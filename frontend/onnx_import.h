@@ -13,7 +13,7 @@
 
 enum {
     MAX_CALL_DEPTH = 32,          /* functions within functions */
-    MAX_IMPORTED_NODES = 4000000, /* after functions are put in place: calls that double at every level end here */
+    MAX_IMPORTED_NODES = 1000000, /* after functions are put in place: calls that double at every level end here */
     ABSENT_VALUE = UINT32_MAX,    /* in Scope.values: an absent input of a function (NO_ID) */
     STRING_VALUE = UINT32_MAX - 1 /* in Scope.values: a constant of strings */
 };

@@ -40,8 +40,8 @@ float attr_float(const Node *n, const char *name) {
 static const char *intern_default(const char *text, size_t len) {
     static const char *const known[] = {"NOTSET",   "DCR",      "half_pixel", "nearest", "round_prefer_floor",
                                         "constant", "none",     "linear",     "zeros",   "stretch",
-                                        "forward",  "bilinear", "avg",        "default", "MAX",
-                                        "NFKC"};
+                                        "forward",  "bilinear", "avg",        "default", "up",
+                                        "MAX",      "NFKC"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strlen(known[i]) == len && !memcmp(known[i], text, len)) return known[i];
     assert(len == 0 && "add the default to the list above");

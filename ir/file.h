@@ -13,8 +13,9 @@
 /* All bytes of `path` (a regular file, or a pipe or device that is read to its end). The blob has one reference.
  * STATUS_ENVIRONMENT when the file is missing, unreadable or a folder. */
 PARE_NODISCARD Status file_map(const char *path, Blob **out);
-/* STATUS_ENVIRONMENT naming the file when a mapped file became shorter, or unreadable, while it was used: what was
- * computed from it since is void. To be called after weights were read (load, plan, export). The error stays. */
+/* STATUS_ENVIRONMENT naming the file when one that is mapped now became shorter, or unreadable, while it was used: what
+ * was computed from its bytes since is void. To be called after weights were read (load, plan, export) and before their
+ * blobs are released. */
 PARE_NODISCARD Status file_check_maps(void);
 /* Size in bytes. STATUS_ENVIRONMENT when there is no such file. */
 PARE_NODISCARD Status file_size(const char *path, uint64_t *bytes);

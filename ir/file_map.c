@@ -22,23 +22,14 @@ enum {
 typedef struct MapSlot {
     _Atomic uintptr_t begin;
     _Atomic size_t size;
-    _Atomic bool taken;
+    _Atomic bool taken, damaged;
     char path[PATH_KEPT];
 } MapSlot;
 
 static MapSlot slots[MAX_MAPS];
-static _Atomic(const char *) damaged_path; /* first file that was seen to shrink */
-static char damaged_text[PATH_KEPT];
-static atomic_flag damaged_once = ATOMIC_FLAG_INIT;
 static struct sigaction previous;
 static size_t page_bytes;
-static pthread_once_t guard_once = PTHREAD_ONCE_INIT;
-
-static void remember_damage(const MapSlot *slot) {
-    if (atomic_flag_test_and_set(&damaged_once)) return;
-    for (size_t i = 0; i < PATH_KEPT; i++) damaged_text[i] = slot->path[i];
-    atomic_store(&damaged_path, damaged_text);
-}
+static pthread_mutex_t guard_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool cover_fault(uintptr_t address) {
     for (int i = 0; i < MAX_MAPS; i++) {
@@ -47,7 +38,7 @@ static bool cover_fault(uintptr_t address) {
         uintptr_t page = address & ~(uintptr_t)(page_bytes - 1);
         void *p = mmap((void *)page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
         if (p == MAP_FAILED) return false;
-        remember_damage(&slots[i]);
+        atomic_store(&slots[i].damaged, true);
         return true;
     }
     return false;
@@ -67,12 +58,20 @@ static void on_sigbus(int sig, siginfo_t *info, void *context) {
     }
 }
 
+/* Before every mapping, because the host program may have set a handler of its own since the last one. */
 static void install_guard(void) {
-    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK}, current;
     action.sa_sigaction = on_sigbus;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &previous);
+    pthread_mutex_lock(&guard_lock);
+    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    bool ours =
+        !sigaction(SIGBUS, NULL, &current) && (current.sa_flags & SA_SIGINFO) && current.sa_sigaction == on_sigbus;
+    if (!ours) {
+        previous = current;
+        sigaction(SIGBUS, &action, NULL);
+    }
+    pthread_mutex_unlock(&guard_lock);
 }
 
 static MapSlot *take_slot(const char *path) {
@@ -101,7 +100,7 @@ static Status system_error(const char *path, const char *action) {
 
 /* Maps `size` bytes of fd. *out stays NULL when mapping is not possible, and reading should be tried. */
 static Status map_fd(int fd, size_t size, const char *path, Blob **out) {
-    pthread_once(&guard_once, install_guard);
+    install_guard();
     MapSlot *slot = take_slot(path);
     if (!slot) return NULL;
     void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -109,6 +108,7 @@ static Status map_fd(int fd, size_t size, const char *path, Blob **out) {
         atomic_store(&slot->taken, false);
         return NULL;
     }
+    atomic_store(&slot->damaged, false);
     atomic_store(&slot->size, size);
     atomic_store(&slot->begin, (uintptr_t)p);
     *out = blob_wrap(p, size, unmap_slot, slot);
@@ -167,10 +167,12 @@ Status file_map(const char *path, Blob **out) {
 }
 
 Status file_check_maps(void) {
-    const char *path = atomic_load(&damaged_path);
-    if (!path) return NULL;
-    return status_make(STATUS_ENVIRONMENT,
-                       "%s: became shorter or unreadable while it was in use; run again when it is complete", path);
+    for (int i = 0; i < MAX_MAPS; i++)
+        if (atomic_load(&slots[i].begin) && atomic_load(&slots[i].damaged))
+            return status_make(STATUS_ENVIRONMENT,
+                               "%s: became shorter or unreadable while it was in use; run again when it is complete",
+                               slots[i].path);
+    return NULL;
 }
 
 Status file_size(const char *path, uint64_t *bytes) {

@@ -6,10 +6,14 @@
  *   - affine maps in front of them, where no padding is in the way
  *   - chains of Mul, Div or Add by constants become one; Sub of a constant becomes Add; Div by a power of two becomes
  * Mul
+ *   - a Pad into the Conv or pool behind it
+ *   - the product of a one-hot encoding and a table becomes a Gather; pointwise ops on
+ *     gathered rows of a small table go into the table
  *   - MatMul of rank 2 with an Add of a constant row becomes Gemm
  *
  * Folded constants are computed in double and rounded once, so results differ from the original's by rounding only. */
 #include "passes/affine.h"
+#include "passes/fuse_parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -247,6 +251,35 @@ static Status canonical_operand(Fuse *k, NodeId id, bool *done) {
     return edit_replace(g, id, op_find("", div ? "Mul" : "Add"), 2, in, &node);
 }
 
+/* Constant operands lose leading dims of size 1 that another operand has anyway: one form for all that look at them. */
+static Status strip_leading_ones(Fuse *k, NodeId id, bool *done) {
+    static const char *const ops[] = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where"};
+    Graph *g = k->g;
+    const Node *n = &g->nodes[id];
+    bool broadcasts = false;
+    int rank = 0;
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) broadcasts |= op_is(n, ops[i]);
+    for (int i = 0; broadcasts && i < n->n_in; i++) {
+        const Type *t = graph_constant(g, n->in[i]) ? NULL : edit_ranked(g, n->in[i]);
+        if (t && t->rank > rank) rank = t->rank;
+    }
+    for (int i = 0; i < g->nodes[id].n_in && rank > 0; i++) {
+        ValueId v = g->nodes[id].in[i], w;
+        const Tensor *t = graph_constant(g, v);
+        int ones = 0;
+        while (t && t->rank <= rank && ones < t->rank && t->dims[ones] == 1) ones++;
+        if (!ones) continue;
+        Tensor c = tensor_ref(t);
+        if (!c.blob) TRY(tensor_clone(&c, t));
+        c.rank -= ones;
+        memmove(c.dims, c.dims + ones, (size_t)c.rank * sizeof *c.dims);
+        TRY(graph_add_constant(g, g->values[v].name, c, &w));
+        TRY(edit_set_input(g, id, (uint32_t)i, w));
+        *done = true;
+    }
+    return NULL;
+}
+
 /* ---- Gemm ---- */
 
 static Status to_gemm(Fuse *k, NodeId id, bool *done) {
@@ -276,13 +309,17 @@ static Status fuse_node(Fuse *k, NodeId id, bool *done) {
     Affine f;
     arena_reset(k->scratch);
     *done = false;
-    if (affine_read(k->g, &k->g->nodes[id], k->scratch, &f)) {
+    TRY(strip_leading_ones(k, id, done));
+    if (!*done && affine_read(k->g, &k->g->nodes[id], k->scratch, &f)) {
         TRY(fuse_behind(k, id, &f, done));
         if (!*done) TRY(fuse_in_front(k, id, &f, done));
         if (!*done) TRY(fuse_scale_in_front(k, id, &f, done));
     }
     if (!*done) TRY(canonical_operand(k, id, done));
     if (!*done) TRY(merge_chain(k, id, done));
+    if (!*done) TRY(fuse_pad(k->g, id, k->scratch, done));
+    if (!*done) TRY(fuse_one_hot(k->g, id, done));
+    if (!*done) TRY(fuse_into_table(k->g, id, k->scratch, done));
     if (!*done) TRY(to_gemm(k, id, done));
     return NULL;
 }

@@ -70,7 +70,7 @@ static Status sink_view(Graph *g, NodeId id, bool *done) {
     NodeId reshape;
     *done = true;
     TRY(edit_behind(g, id, "Reshape", 1, &target, &inner, &reshape));
-    graph_set_input(g, id, 0, g->nodes[view].in[0]);
+    TRY(edit_set_input(g, id, 0, g->nodes[view].in[0]));
     edit_remove_unused(g, viewed);
     return last ? attr_set_int(g, id, "axis", -1) : NULL;
 }

@@ -14,7 +14,7 @@ enum { MAX_SCALE = 1 << 20 }; /* elements of a scale that did not exist before *
 /* Where a normalization takes place. */
 typedef struct Norm {
     ValueId x, gamma, beta; /* gamma, beta: constants of the model or NO_ID */
-    const Type *type;
+    Type type;
     bool axes[MAX_RANK];
     int n_axes, first; /* first: the lowest axis */
     double eps;
@@ -38,37 +38,38 @@ static bool read_axes(const Graph *g, ValueId v, int rank, bool *set) {
 static bool is_kept_form(const Graph *g, const Match *m, const char *name, const Norm *n) {
     if (match_value(m, name) == NO_ID) return true;
     const Type *t = edit_ranked(g, match_value(m, name));
-    if (!t || t->rank != n->type->rank) return false;
+    if (!t || t->rank != n->type.rank) return false;
     for (int i = 0; i < t->rank; i++)
-        if (t->dims[i] != (n->axes[i] ? 1 : n->type->dims[i])) return false;
+        if (t->dims[i] != (n->axes[i] ? 1 : n->type.dims[i])) return false;
     return true;
 }
 
 static bool read_norm(const Graph *g, const Match *m, Norm *n) {
     bool other[MAX_RANK];
     *n = (Norm){.x = match_value(m, "x"), .gamma = match_value(m, "gamma"), .beta = match_value(m, "beta")};
-    n->type = edit_ranked(g, n->x);
+    const Type *t = edit_ranked(g, n->x);
+    if (t) n->type = *t; /* a copy: values move when constants are added */
     n->eps = match_scalar(m, "eps");
     ValueId root = g->nodes[m->nodes[0]].out[0];
-    if (!n->type || !elem_is_float(n->type->elem) || !edit_same_type(g, n->x, root) || !(n->eps >= 0)) return false;
-    if (!read_axes(g, match_value(m, "ax"), n->type->rank, n->axes)) return false;
+    if (!t || !elem_is_float(n->type.elem) || !edit_same_type(g, n->x, root) || !(n->eps >= 0)) return false;
+    if (!read_axes(g, match_value(m, "ax"), n->type.rank, n->axes)) return false;
     ValueId bx = match_value(m, "bx");
-    if (bx != NO_ID && (!read_axes(g, bx, n->type->rank, other) || memcmp(other, n->axes, sizeof other))) return false;
-    n->first = n->type->rank;
-    for (int i = n->type->rank; i-- > 0;) {
+    if (bx != NO_ID && (!read_axes(g, bx, n->type.rank, other) || memcmp(other, n->axes, sizeof other))) return false;
+    n->first = n->type.rank;
+    for (int i = n->type.rank; i-- > 0;) {
         if (!n->axes[i]) continue;
         n->n_axes++;
         n->first = i;
-        if (DIM_IS_SYM(n->type->dims[i])) return false;
+        if (DIM_IS_SYM(n->type.dims[i])) return false;
     }
     return is_kept_form(g, m, "mu", n) && is_kept_form(g, m, "r", n);
 }
 
-static bool is_trailing(const Norm *n) { return n->first == n->type->rank - n->n_axes; }
+static bool is_trailing(const Norm *n) { return n->first == n->type.rank - n->n_axes; }
 
 static bool is_spatial(const Norm *n) {
-    int rank = n->type->rank;
-    return rank >= 4 && n->first == 2 && n->n_axes == rank - 2 && !DIM_IS_SYM(n->type->dims[1]);
+    int rank = n->type.rank;
+    return rank >= 4 && n->first == 2 && n->n_axes == rank - 2 && !DIM_IS_SYM(n->type.dims[1]);
 }
 
 /* The elements of a constant (or `deflt` when v is NO_ID) over the dims that `along` marks, expanded to their full
@@ -106,12 +107,12 @@ static Status scale_constant(Graph *g, const Match *m, const Norm *n, const bool
     TRY_ALLOC(a);
     int64_t count, dims[MAX_RANK];
     int rank = 0;
-    for (int i = 0; i < n->type->rank; i++)
-        if (along[i]) dims[rank++] = n->type->dims[i];
-    double *v = spread(g, from, n->type, along, deflt, a, &count);
+    for (int i = 0; i < n->type.rank; i++)
+        if (along[i]) dims[rank++] = n->type.dims[i];
+    double *v = spread(g, from, &n->type, along, deflt, a, &count);
     char name[256];
     snprintf(name, sizeof name, "%.200s_%s", g->nodes[m->nodes[0]].name, suffix);
-    Status st = v ? edit_add_floats(g, name, n->type->elem, rank, dims, v, out) : NULL;
+    Status st = v ? edit_add_floats(g, name, n->type.elem, rank, dims, v, out) : NULL;
     *ok = v != NULL;
     arena_free(a);
     return st;
@@ -139,15 +140,15 @@ static Status trailing_norm(Graph *g, NodeId old, const char *op, ValueId *in, i
 
 /* One axis in the middle: Transpose it to the end, normalize, Transpose back. */
 static Status middle_norm(Graph *g, const Match *m, const Norm *n, ValueId *in) {
-    int rank = n->type->rank;
+    int rank = n->type.rank;
     int64_t perm[MAX_RANK], back[MAX_RANK];
-    Type t = *n->type;
+    Type t = n->type;
     for (int i = 0, k = 0; i < rank; i++)
         if (i != n->first) perm[k++] = i;
     perm[rank - 1] = n->first;
     for (int i = 0; i < rank; i++) {
         back[perm[i]] = i;
-        t.dims[i] = n->type->dims[perm[i]];
+        t.dims[i] = n->type.dims[perm[i]];
     }
     NodeId root = m->nodes[0], node;
     TRY(edit_insert(g, root, "Transpose", g->nodes[root].name, 1, &n->x, &t, &in[0], &node));
@@ -228,22 +229,25 @@ static bool scaled_dims(const Graph *g, const Node *norm, bool *along) {
     return true;
 }
 
-/* old (may be NO_ID) times or plus the constant c, over the marked dims. */
-static Status combine(Graph *g, const Node *norm, const bool *along, ValueId old, ValueId c, bool multiply,
-                      ValueId *out, bool *ok) {
+/* Input `slot` (scale or bias, which may be absent) times or plus the constant c; *out is the new constant. *ok = false
+ * when c varies along other dims. */
+static Status combine(Graph *g, const Node *norm, const bool *along, int slot, ValueId c, bool multiply, ValueId *out,
+                      bool *ok) {
+    const Type *t = edit_ranked(g, norm->in[0]);
+    const Tensor *old = slot < norm->n_in ? graph_constant(g, norm->in[slot]) : NULL;
     Arena *a = arena_new();
     TRY_ALLOC(a);
-    const Type *t = edit_ranked(g, norm->in[0]);
-    int64_t n, k, dims[MAX_RANK];
+    int64_t n, dims[MAX_RANK];
     int rank = 0;
     for (int i = 0; i < t->rank; i++)
         if (along[i]) dims[rank++] = t->dims[i];
-    double *v = spread(g, c, t, along, 0, a, &n), *w = v ? spread(g, old, t, along, multiply ? 1 : 0, a, &k) : NULL;
-    for (int64_t i = 0; w && i < n; i++) w[i] = multiply ? w[i] * v[i] : w[i] + v[i];
+    double *v = spread(g, c, t, along, 0, a, &n);
+    *ok = v && (!old || tensor_count(old) == n);
+    for (int64_t i = 0; *ok && old && i < n; i++)
+        v[i] = multiply ? tensor_get_f64(old, i) * v[i] : tensor_get_f64(old, i) + v[i];
     char name[256];
-    snprintf(name, sizeof name, "%.200s_%s", norm->name, multiply ? "scale" : "bias");
-    *ok = w != NULL;
-    Status st = w ? edit_add_floats(g, name, t->elem, rank, dims, w, out) : NULL;
+    snprintf(name, sizeof name, "%.200s_%s", norm->name, slot == 1 ? "scale" : "bias");
+    Status st = *ok ? edit_add_floats(g, name, t->elem, rank, dims, v, out) : NULL;
     arena_free(a);
     return st;
 }
@@ -257,33 +261,31 @@ static int norm_operand(const Graph *g, const Node *n) {
     return -1;
 }
 
+/* A norm with a scale, and a bias if any, that are constants of its own. */
+static bool is_plain_norm(const Graph *g, const Node *norm) {
+    bool has_bias = norm->n_in > 2 && norm->in[2] != NO_ID;
+    return norm->n_out == 1 && graph_constant(g, norm->in[1]) && (!has_bias || graph_constant(g, norm->in[2]));
+}
+
 Status recognize_norm_affine(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
-    bool multiply = op_is(n, "Mul"), add = op_is(n, "Add"), along[MAX_RANK] = {0}, ok = true;
-    if (!multiply && !add) return NULL;
-    int which = norm_operand(g, n);
+    bool multiply = op_is(n, "Mul"), along[MAX_RANK] = {0}, ok = true;
+    int which = multiply || op_is(n, "Add") ? norm_operand(g, n) : -1;
     if (which < 0 || graph_single_user(g, n->in[which]) != id || !edit_same_type(g, n->in[which], n->out[0]))
         return NULL;
-    NodeId norm_id = g->values[n->in[which]].producer;
-    const Node *norm = &g->nodes[norm_id];
-    ValueId c = n->in[1 - which], in[3] = {norm->in[0], norm->in[1], norm->n_in > 2 ? norm->in[2] : NO_ID};
-    bool has_bias = in[2] != NO_ID;
-    if (norm->n_out != 1 || !graph_constant(g, in[1]) || (has_bias && !graph_constant(g, in[2])) ||
-        (add && op_is(norm, "RMSNormalization")) || !scaled_dims(g, norm, along))
+    ValueId y = n->in[which], c = n->in[1 - which], scale = NO_ID, bias = NO_ID;
+    NodeId id_norm = g->values[y].producer;
+    const Node *norm = &g->nodes[id_norm];
+    if (!is_plain_norm(g, norm) || (!multiply && op_is(norm, "RMSNormalization")) || !scaled_dims(g, norm, along))
         return NULL;
-    if (multiply) TRY(combine(g, norm, along, in[1], c, true, &in[1], &ok));
-    if (ok && has_bias && multiply) TRY(combine(g, norm, along, in[2], c, true, &in[2], &ok));
-    if (add) TRY(combine(g, norm, along, in[2], c, false, &in[2], &ok));
+    bool has_bias = norm->n_in > 2 && norm->in[2] != NO_ID;
+    if (multiply) TRY(combine(g, norm, along, 1, c, true, &scale, &ok));
+    if (ok && (has_bias || !multiply)) TRY(combine(g, norm, along, 2, c, multiply, &bias, &ok));
     if (!ok) return NULL;
-    *done = true;
-    norm = &g->nodes[norm_id];
-    const OpDef *op = norm->op;
-    Node attrs = *norm; /* its attributes stay in the arena while the node goes */
-    Attr *copy = ARENA_ARRAY(g->arena, Attr, norm->n_attrs);
-    TRY_ALLOC(copy);
-    if (norm->n_attrs) memcpy(copy, norm->attrs, norm->n_attrs * sizeof *copy);
-    attrs.attrs = copy;
-    NodeId node;
-    TRY(edit_replace(g, id, op, in[2] == NO_ID ? 2 : 3, in, &node));
-    return attr_copy_all(g, node, g, &attrs);
+    if (scale != NO_ID) TRY(edit_set_input(g, id_norm, 1, scale));
+    if (bias != NO_ID && norm->n_in > 2)
+        TRY(edit_set_input(g, id_norm, 2, bias));
+    else if (bias != NO_ID)
+        TRY(graph_append_input(g, id_norm, bias));
+    return edit_bypass(g, id, y, done);
 }

@@ -89,6 +89,8 @@ static Status check_blocks(const EvalCtx *c, int64_t *b, bool into_space) {
     const Tensor *x = c->in[0];
     *b = attr_int(c->node, "blocksize");
     bool fits = x->rank == 4 && *b > 0 && *b < 1 << 20;
+    int64_t depth;
+    if (fits) fits = !__builtin_mul_overflow(x->dims[1], *b * *b, &depth);
     if (fits) fits = into_space ? x->dims[1] % (*b * *b) == 0 : x->dims[2] % *b == 0 && x->dims[3] % *b == 0;
     char text[160];
     return fits ? NULL
@@ -204,8 +206,8 @@ Status eval_concat(EvalCtx *c) {
 
 /* Part i of n equal parts of `total`; the last one may be smaller. */
 static int64_t equal_part(int64_t total, int n, int i) {
-    int64_t part = (total + n - 1) / n, left = total - part * i;
-    return left < 0 ? 0 : left < part ? left : part;
+    int64_t part = total / n + (total % n != 0), full = part ? total / part : 0;
+    return i < full ? part : i == full ? total - part * full : 0;
 }
 
 Status infer_split(InferCtx *c) {
@@ -232,7 +234,7 @@ Status infer_split(InferCtx *c) {
         else if (!listed && c->n_out == 1)
             d = total;
         t.dims[axis] = d == INT64_MIN ? infer_fresh(c) : d;
-        infer_set(c, o, e, t.rank, t.dims);
+        TRY(infer_set_dims(c, o, e, t.rank, t.dims));
         if (!content || d < 0 || at + d > count) continue;
         TRY(infer_set_known(c, o, content + at, (int)d));
         at += d;
@@ -282,6 +284,8 @@ static int64_t slice_axis(int64_t dim, int64_t *start, int64_t end, int64_t step
     return s > end ? (s - end - 1) / (step == INT64_MIN ? INT64_MAX : -step) + 1 : 0;
 }
 
+enum { BEYOND_END = 1 << 29 }; /* exporters write 10^9 and more for "to the end" */
+
 /* A bound of a slice of a symbolic axis: `from_end` or not, and an offset. */
 typedef struct Bound {
     bool from_end;
@@ -290,14 +294,14 @@ typedef struct Bound {
 
 static Bound bound_of(Dim v, Dim dim) {
     if (DIM_IS_SYM(v)) return v == dim ? (Bound){true, 0} : (Bound){false, v};
-    return v < 0 ? (Bound){true, -v} : v >= INT32_MAX ? (Bound){true, 0} : (Bound){false, v};
+    return v < 0 ? (Bound){true, -v} : v >= BEYOND_END ? (Bound){true, 0} : (Bound){false, v};
 }
 
 /* Length of start:end (step 1) on an axis with a symbol, supposing that the axis is not shorter than numeric bounds. */
 static Dim symbolic_slice(InferCtx *c, Dim dim, Dim start, Dim end) {
     Bound a = bound_of(start, dim), b = bound_of(end, dim);
     if (a.from_end && b.from_end) {
-        if (DIM_IS_NUM(start) && start <= -INT32_MAX) return infer_dim_op(c, SYM_SUB, dim, b.at);
+        if (DIM_IS_NUM(start) && start <= -BEYOND_END) return infer_dim_op(c, SYM_SUB, dim, b.at);
         Dim n = infer_dim_op(c, SYM_SUB, a.at, b.at);
         return n > 0 || DIM_IS_SYM(n) ? n : 0;
     }
@@ -321,7 +325,7 @@ static Dim slice_dim(InferCtx *c, const SliceSpec *s, int i, Dim dim) {
     int64_t step = s->steps ? s->steps[i] : 1;
     bool numbers = DIM_IS_NUM(start) && DIM_IS_NUM(end);
     if (numbers && DIM_IS_NUM(dim)) return slice_axis(dim, &start, end, step);
-    if (step == -1 && numbers && start == -1 && end <= -INT32_MAX) return dim;
+    if (step == -1 && numbers && start == -1 && end <= -BEYOND_END) return dim;
     if (step < 0) return infer_fresh(c);
     Dim n = symbolic_slice(c, dim, start, end);
     return step == 1 ? n : infer_dim_op(c, SYM_CEILDIV, n, step);
@@ -427,8 +431,7 @@ Status infer_tile(InferCtx *c) {
     if (reps && n != t.rank)
         return infer_error(c, STATUS_INVALID, "input repeats has %d elements for %d axes", n, t.rank);
     for (int i = 0; i < t.rank; i++) t.dims[i] = reps ? infer_dim_op(c, SYM_MUL, t.dims[i], reps[i]) : infer_fresh(c);
-    infer_set(c, 0, t.elem, t.rank, t.dims);
-    return NULL;
+    return infer_set_dims(c, 0, t.elem, t.rank, t.dims);
 }
 
 Status eval_tile(EvalCtx *c) {

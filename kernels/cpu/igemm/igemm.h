@@ -110,8 +110,10 @@ typedef struct Igemm {
     bool skip_taps; /* kernel rows that lie in the padding for a whole tile add nothing and are left out */
     int64_t x_size, y_size, w_size, seen_size; /* bytes of an element */
     int64_t seen_pixel, seen_group;            /* bytes from one pixel, and group, to the next */
+    int64_t seen_iw, seen_left;                /* pixels of an input row; how many of them lie left of x */
     int64_t icg, ocg;                          /* channels per group */
     int64_t m, tiles, row_tiles;               /* output pixels; tiles; tiles of an output row, or 0: they span rows */
+    int64_t tile_base, tile_rest;              /* pixels of a tile; how many tiles, of all or of a row, have one more */
     int64_t taps, kc, kp;                      /* taps and their padded length as packed; kp = taps * kc */
     int64_t window;                            /* pixels that a merged tap reads, with those under its padding */
     int64_t panels;                            /* of a group */

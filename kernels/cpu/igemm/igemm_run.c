@@ -92,9 +92,10 @@ static void run_panels(const Run *run, const Item *item, IgemmTile *tile, int64_
     }
 }
 
+/* The first pixel of tile t. */
 static int64_t tile_begin(const Igemm *op, int64_t t) {
-    if (op->row_tiles == 0) return op->m * t / op->tiles;
-    return t / op->row_tiles * op->desc.ow + op->desc.ow * (t % op->row_tiles) / op->row_tiles;
+    const int64_t row = op->row_tiles > 0 ? t / op->row_tiles : 0, part = t - row * op->row_tiles;
+    return row * op->desc.ow + part * op->tile_base + (part < op->tile_rest ? part : op->tile_rest);
 }
 
 static void run_item(const Run *run, const Item *item, char *scratch) {
@@ -106,10 +107,11 @@ static void run_item(const Run *run, const Item *item, char *scratch) {
     const void **pointers = (const void **)(void *)(scratch + op->copy_bytes);
     IgemmTile tile = tile_frame(run);
     int64_t pixel = tile_begin(op, item->first);
+    Span span = igemm_span_at(&op->desc, pixel);
     for (int64_t t = item->first; t < item->last; t++) {
         const int64_t next = tile_begin(op, t + 1);
         tile.mr = (int)(next - pixel);
-        const KernelRows kept = igemm_point_rows(op, x, pad, pixel, tile.mr, scratch, pointers);
+        const KernelRows kept = igemm_point_rows(op, x, pad, &span, pixel, tile.mr, scratch, pointers);
         const int64_t skipped = kept.first * row_taps;
         tile.a = pointers + skipped * IGEMM_MAX_ROWS;
         tile.taps = (kept.end - kept.first) * row_taps;
@@ -142,40 +144,72 @@ static void convert_elements(const Igemm *op, char *to, const char *from, int64_
 
 typedef struct Conversion {
     const Igemm *op;
-    const char *x;
+    const char *x, *pad;
     char *to;
 } Conversion;
 
-static void convert_pixels(void *arg, int64_t begin, int64_t end, int thread_id) {
-    (void)thread_id;
-    const Conversion *c = arg;
+/* Pixels of the padding left or right of a row. */
+static void convert_padding(const Conversion *c, char *to, int64_t pixels) {
+    const int64_t bytes = c->op->icg * c->op->seen_size;
+    for (int64_t i = 0; i < pixels; i++) memcpy(to + i * c->op->seen_pixel, c->pad, (size_t)bytes);
+}
+
+static void convert_pixels(const Conversion *c, char *to, const char *from, int64_t pixels) {
     const Igemm *op = c->op;
     const IgemmDesc *d = &op->desc;
     const int64_t used = op->icg * op->seen_size;
     if (d->ldx == d->ic && op->seen_pixel == d->ic * op->seen_size) {
-        convert_elements(op, c->to + begin * op->seen_pixel, c->x + begin * d->ic * op->x_size, (end - begin) * d->ic);
+        convert_elements(op, to, from, pixels * d->ic);
         return;
     }
-    for (int64_t pixel = begin; pixel < end; pixel++) {
-        const char *from = c->x + pixel * d->ldx * op->x_size;
-        char *to = c->to + pixel * op->seen_pixel;
-        for (int64_t g = 0; g < d->groups; g++, from += op->icg * op->x_size, to += op->seen_group) {
-            convert_elements(op, to, from, op->icg);
-            memset(to + used, 0, (size_t)(op->seen_group - used));
+    for (int64_t i = 0; i < pixels; i++, from += d->ldx * op->x_size, to += op->seen_pixel) {
+        for (int64_t g = 0; g < d->groups; g++) {
+            char *group = to + g * op->seen_group;
+            convert_elements(op, group, from + g * op->icg * op->x_size, op->icg);
+            memset(group + used, 0, (size_t)(op->seen_group - used));
         }
     }
 }
 
-void igemm_run(const Igemm *op, const void *packed, const void *x, const void *residual, void *y, void *scratch,
-               Team *team) {
+static void convert_rows(void *arg, int64_t begin, int64_t end, int thread_id) {
+    (void)thread_id;
+    const Conversion *c = arg;
+    const Igemm *op = c->op;
+    const IgemmDesc *d = &op->desc;
+    const int64_t room = op->seen_iw - op->seen_left, pixels = room < d->iw ? room : d->iw;
+    for (int64_t row = begin; row < end; row++) {
+        char *to = c->to + row * op->seen_iw * op->seen_pixel;
+        convert_padding(c, to, op->seen_left);
+        to += op->seen_left * op->seen_pixel;
+        convert_pixels(c, to, c->x + row * d->iw * d->ldx * op->x_size, pixels);
+        convert_padding(c, to + pixels * op->seen_pixel, room - pixels);
+    }
+}
+
+/* Without columns of padding an image is one long row, to be cut anywhere. */
+static void convert_range(void *arg, int64_t begin, int64_t end, int thread_id) {
+    (void)thread_id;
+    const Conversion *c = arg;
+    convert_pixels(c, c->to + begin * c->op->seen_pixel, c->x + begin * c->op->desc.ldx * c->op->x_size, end - begin);
+}
+
+static void convert(const Igemm *op, const void *packed, const void *x, void *to, Team *team) {
     enum { BYTES_PER_GRAIN = 16 << 10 };
     const IgemmDesc *d = &op->desc;
+    Conversion c = {.op = op, .x = x, .pad = (const char *)packed + op->pad_offset, .to = to};
+    if (op->seen_iw == d->iw && op->seen_left == 0)
+        team_run(team, convert_range, &c, d->n * d->ih * d->iw, BYTES_PER_GRAIN / op->seen_pixel + 1);
+    else
+        team_run(team, convert_rows, &c, d->n * d->ih, BYTES_PER_GRAIN / (op->seen_pixel * op->seen_iw) + 1);
+}
+
+void igemm_run(const Igemm *op, const void *packed, const void *x, const void *residual, void *y, void *scratch,
+               Team *team) {
     Run run = {.op = op, .packed = packed, .x = x, .residual = residual, .y = y};
     run.scratch = (char *)scratch + op->convert_bytes;
     if (op->convert) {
-        Conversion conversion = {.op = op, .x = x, .to = scratch};
-        team_run(team, convert_pixels, &conversion, d->n * d->ih * d->iw, BYTES_PER_GRAIN / op->seen_pixel + 1);
+        convert(op, packed, x, scratch, team);
         run.x = scratch;
     }
-    team_run(team, run_items, &run, d->groups * op->n_chunks * op->m_chunks, 1);
+    team_run(team, run_items, &run, op->desc.groups * op->n_chunks * op->m_chunks, 1);
 }

@@ -14,10 +14,17 @@ typedef struct KernelRows {
     int64_t first, end;
 } KernelRows;
 
-/* Fills pointers[tap][row], IGEMM_MAX_ROWS a tap, for the pixels first .. first + rows - 1 of x as seen (of one group);
- * `copies` is room for op->copy_bytes of copied windows, `pad` what taps in the padding read. Returns the kernel rows
- * that the tile needs. */
-KernelRows igemm_point_rows(const Igemm *op, const char *x, const char *pad, int64_t first, int rows, char *copies,
-                            const void **pointers);
+/* Consecutive output pixels of one image row: (image, oy, ox) and to the right of it. */
+typedef struct Span {
+    int64_t image, oy, ox, count;
+} Span;
+
+Span igemm_span_at(const IgemmDesc *d, int64_t pixel);
+
+/* Fills pointers[tap][row], IGEMM_MAX_ROWS a tap, for `rows` pixels of x as seen (of one group), which start at *span
+ * and have the numbers from `first`; moves *span behind them. `copies` is room for op->copy_bytes of copied windows,
+ * `pad` what taps in the padding read. Returns the kernel rows that the tile needs. */
+KernelRows igemm_point_rows(const Igemm *op, const char *x, const char *pad, Span *span, int64_t first, int rows,
+                            char *copies, const void **pointers);
 
 #endif
