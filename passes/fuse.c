@@ -27,27 +27,6 @@ typedef struct Fuse {
 
 /* ---- affine maps behind ---- */
 
-/* Products of dims on one side are equal, by numbers or by the same symbols. */
-static bool same_product(const Dim *a, int na, const Dim *b, int nb) {
-    int64_t x = 1, y = 1;
-    bool numbers = true, listed = na == nb;
-    for (int i = 0; i < na; i++) numbers = numbers && !DIM_IS_SYM(a[i]) && !__builtin_mul_overflow(x, a[i], &x);
-    for (int i = 0; i < nb; i++) numbers = numbers && !DIM_IS_SYM(b[i]) && !__builtin_mul_overflow(y, b[i], &y);
-    for (int i = 0; listed && i < na; i++) listed = a[i] == b[i];
-    return (numbers && x == y) || listed;
-}
-
-/* The axis of a view's input that runs like `axis` of its output; -1 when the view splits or merges it. */
-static int view_axis(const Type *in, const Type *out, int axis) {
-    for (int i = 0; i < in->rank; i++) {
-        if (in->dims[i] != out->dims[axis] || in->dims[i] == 1) continue;
-        if (same_product(in->dims, i, out->dims, axis) ||
-            same_product(in->dims + i + 1, in->rank - i - 1, out->dims + axis + 1, out->rank - axis - 1))
-            return i;
-    }
-    return -1;
-}
-
 /* The input through which an affine map along *axis (-1: scalar) may move up across node n; NO_ID when it may not. */
 static ValueId step_up(const Graph *g, const Node *n, const Affine *f, int *axis) {
     const Type *in = n->n_in ? edit_ranked(g, n->in[0]) : NULL, *out = edit_ranked(g, n->out[0]);
@@ -59,7 +38,7 @@ static ValueId step_up(const Graph *g, const Node *n, const Affine *f, int *axis
         return n->in[0];
     }
     if (n->op->flags & OPF_VIEW) {
-        if (*axis >= 0 && (*axis = view_axis(in, out, *axis)) < 0) return NO_ID;
+        if (*axis >= 0 && (*axis = edit_view_axis(in, out, *axis)) < 0) return NO_ID;
         return n->in[0];
     }
     bool scalar_factor = *axis < 0 && f->n == 1 && !f->shift;
