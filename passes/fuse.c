@@ -9,7 +9,7 @@
  *   - a Pad into the Conv or pool behind it
  *   - the product of a one-hot encoding and a table becomes a Gather; pointwise ops on
  *     gathered rows of a small table go into the table
- *   - MatMul of rank 2 with an Add of a constant row becomes Gemm
+ *   - MatMul of rank 2 with an Add of a constant row becomes Gemm, in one plain form
  *
  * Folded constants are computed in double and rounded once, so results differ from the original's by rounding only. */
 #include "passes/affine.h"
@@ -259,29 +259,6 @@ static Status strip_leading_ones(Fuse *k, NodeId id, bool *done) {
     return NULL;
 }
 
-/* ---- Gemm ---- */
-
-static Status to_gemm(Fuse *k, NodeId id, bool *done) {
-    Graph *g = k->g;
-    const Node *n = &g->nodes[id];
-    Weighted w;
-    if (!op_is(n, "MatMul") || !weighted_read(g, id, &w) || w.add == NO_ID) return NULL;
-    const Type *t = edit_ranked(g, n->in[0]);
-    if (t->rank != 2) return NULL;
-    const Node *add = &g->nodes[w.add];
-    ValueId in[3] = {n->in[0], n->in[1], add->in[add->in[0] == n->out[0] ? 1 : 0]};
-    const Tensor *c = graph_constant(g, in[2]);
-    if (c->rank != 1 || c->dims[0] != w.outputs) {
-        double *row = ARENA_ARRAY(k->scratch, double, w.outputs);
-        TRY_ALLOC(row);
-        for (int64_t i = 0; i < w.outputs; i++) row[i] = tensor_get_f64(c, tensor_count(c) == 1 ? 0 : i);
-        TRY(edit_add_floats(g, g->values[in[2]].name, c->elem, 1, &w.outputs, row, &in[2]));
-    }
-    NodeId node;
-    *done = true;
-    return edit_replace(g, w.add, op_find("", "Gemm"), 3, in, &node);
-}
-
 /* ---- the pass ---- */
 
 static Status fuse_node(Fuse *k, NodeId id, bool *done) {
@@ -299,7 +276,7 @@ static Status fuse_node(Fuse *k, NodeId id, bool *done) {
     if (!*done) TRY(fuse_pad(k->g, id, k->scratch, done));
     if (!*done) TRY(fuse_one_hot(k->g, id, done));
     if (!*done) TRY(fuse_into_table(k->g, id, k->scratch, done));
-    if (!*done) TRY(to_gemm(k, id, done));
+    if (!*done) TRY(fuse_gemm(k->g, id, k->scratch, done));
     return NULL;
 }
 
