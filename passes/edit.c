@@ -26,6 +26,11 @@ bool edit_same_type(const Graph *g, ValueId a, ValueId b) {
     return x && y && type_equal(x, y);
 }
 
+bool edit_same_dims(const Type *a, const Type *b) {
+    if (a->kind != TYPE_TENSOR || b->kind != TYPE_TENSOR || a->rank < 0 || a->rank != b->rank) return false;
+    return !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+}
+
 bool edit_same_without_ones(const Type *a, const Type *b) {
     int i = 0, k = 0;
     for (;;) {
@@ -34,6 +39,26 @@ bool edit_same_without_ones(const Type *a, const Type *b) {
         if (i == a->rank || k == b->rank) return i == a->rank && k == b->rank;
         if (a->dims[i++] != b->dims[k++]) return false;
     }
+}
+
+/* Products of dims on one side are equal, by numbers or by the same symbols. */
+static bool same_product(const Dim *a, int na, const Dim *b, int nb) {
+    int64_t x = 1, y = 1;
+    bool numbers = true, listed = na == nb;
+    for (int i = 0; i < na; i++) numbers = numbers && !DIM_IS_SYM(a[i]) && !__builtin_mul_overflow(x, a[i], &x);
+    for (int i = 0; i < nb; i++) numbers = numbers && !DIM_IS_SYM(b[i]) && !__builtin_mul_overflow(y, b[i], &y);
+    for (int i = 0; listed && i < na; i++) listed = a[i] == b[i];
+    return (numbers && x == y) || listed;
+}
+
+int edit_view_axis(const Type *in, const Type *out, int axis) {
+    for (int i = 0; i < in->rank; i++) {
+        if (in->dims[i] != out->dims[axis] || in->dims[i] == 1) continue;
+        if (same_product(in->dims, i, out->dims, axis) ||
+            same_product(in->dims + i + 1, in->rank - i - 1, out->dims + axis + 1, out->rank - axis - 1))
+            return i;
+    }
+    return -1;
 }
 
 bool edit_scalar(const Graph *g, ValueId v, double *out) {

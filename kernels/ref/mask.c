@@ -99,8 +99,7 @@ Status infer_one_hot(InferCtx *c) {
     TRY(infer_axis(c, attr_int(c->node, "axis"), rank, &axis));
     for (int i = 0, k = 0; i < rank; i++)
         dims[i] = i == axis ? (depth && n == 1 ? depth[0] : infer_fresh(c)) : c->in[0]->dims[k++];
-    infer_set(c, 0, e, rank, dims);
-    return NULL;
+    return infer_set_dims(c, 0, e, rank, dims);
 }
 
 Status eval_one_hot(EvalCtx *c) {

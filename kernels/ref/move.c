@@ -89,6 +89,8 @@ static Status check_blocks(const EvalCtx *c, int64_t *b, bool into_space) {
     const Tensor *x = c->in[0];
     *b = attr_int(c->node, "blocksize");
     bool fits = x->rank == 4 && *b > 0 && *b < 1 << 20;
+    int64_t depth;
+    if (fits) fits = !__builtin_mul_overflow(x->dims[1], *b * *b, &depth);
     if (fits) fits = into_space ? x->dims[1] % (*b * *b) == 0 : x->dims[2] % *b == 0 && x->dims[3] % *b == 0;
     char text[160];
     return fits ? NULL
@@ -204,8 +206,8 @@ Status eval_concat(EvalCtx *c) {
 
 /* Part i of n equal parts of `total`; the last one may be smaller. */
 static int64_t equal_part(int64_t total, int n, int i) {
-    int64_t part = (total + n - 1) / n, left = total - part * i;
-    return left < 0 ? 0 : left < part ? left : part;
+    int64_t part = total / n + (total % n != 0), full = part ? total / part : 0;
+    return i < full ? part : i == full ? total - part * full : 0;
 }
 
 Status infer_split(InferCtx *c) {
@@ -232,7 +234,7 @@ Status infer_split(InferCtx *c) {
         else if (!listed && c->n_out == 1)
             d = total;
         t.dims[axis] = d == INT64_MIN ? infer_fresh(c) : d;
-        infer_set(c, o, e, t.rank, t.dims);
+        TRY(infer_set_dims(c, o, e, t.rank, t.dims));
         if (!content || d < 0 || at + d > count) continue;
         TRY(infer_set_known(c, o, content + at, (int)d));
         at += d;
@@ -326,6 +328,7 @@ static Dim slice_dim(InferCtx *c, const SliceSpec *s, int i, Dim dim) {
     if (step == -1 && numbers && start == -1 && end <= -BEYOND_END) return dim;
     if (step < 0) return infer_fresh(c);
     Dim n = symbolic_slice(c, dim, start, end);
+    if (DIM_IS_NUM(n) && n < 0) return 0; /* 1:0 */
     return step == 1 ? n : infer_dim_op(c, SYM_CEILDIV, n, step);
 }
 
@@ -429,8 +432,7 @@ Status infer_tile(InferCtx *c) {
     if (reps && n != t.rank)
         return infer_error(c, STATUS_INVALID, "input repeats has %d elements for %d axes", n, t.rank);
     for (int i = 0; i < t.rank; i++) t.dims[i] = reps ? infer_dim_op(c, SYM_MUL, t.dims[i], reps[i]) : infer_fresh(c);
-    infer_set(c, 0, t.elem, t.rank, t.dims);
-    return NULL;
+    return infer_set_dims(c, 0, t.elem, t.rank, t.dims);
 }
 
 Status eval_tile(EvalCtx *c) {

@@ -133,8 +133,7 @@ Status infer_center_crop_pad(InferCtx *c) {
         TRY(infer_axis(c, axes ? axes[i] : i, t.rank, &axis));
         t.dims[axis] = shape ? shape[i] : infer_fresh(c);
     }
-    infer_set(c, 0, t.elem, t.rank, t.dims);
-    return NULL;
+    return infer_set_dims(c, 0, t.elem, t.rank, t.dims);
 }
 
 Status eval_center_crop_pad(EvalCtx *c) {

@@ -57,8 +57,7 @@ static Status infer_from_shape(InferCtx *c) {
     int64_t n;
     const int64_t *dims = attr_ints(c->node, "shape", &n);
     if (!dims || n > MAX_RANK) return infer_error(c, STATUS_INVALID, "attribute shape is missing or too long");
-    infer_set(c, 0, dtype(c->node, ELEM_F32), (int)n, dims);
-    return NULL;
+    return infer_set_dims(c, 0, dtype(c->node, ELEM_F32), (int)n, dims);
 }
 
 static Status fill_shape(EvalCtx *c, Draw draw, double shift, double scale) {
@@ -102,8 +101,7 @@ Status eval_bernoulli(EvalCtx *c) {
 Status infer_multinomial(InferCtx *c) {
     Dim dims[2] = {infer_is_ranked(c, 0) && c->in[0]->rank == 2 ? c->in[0]->dims[0] : infer_fresh(c),
                    attr_int(c->node, "sample_size")};
-    infer_set(c, 0, (ElemType)attr_int(c->node, "dtype"), 2, dims);
-    return NULL;
+    return infer_set_dims(c, 0, (ElemType)attr_int(c->node, "dtype"), 2, dims);
 }
 
 /* Draws classes from [batch, classes] unnormalized log-probabilities. */

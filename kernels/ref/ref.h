@@ -114,6 +114,8 @@ Dim infer_product(InferCtx *c, const Dim *dims, int from, int to);
 Dim infer_dim_op(InferCtx *c, SymOp op, Dim a, Dim b); /* sym_op in the graph's table */
 #define DIM_IS_NUM(d) (!DIM_IS_SYM(d))
 Dim infer_fresh(InferCtx *c);
+/* infer_set for dims that come from a model's content: a negative number is STATUS_INVALID. */
+PARE_NODISCARD Status infer_set_dims(InferCtx *c, int o, ElemType e, int rank, const Dim *dims);
 /* Input i as plain numbers (constant, or known without symbols), in scratch; false when it is not known. An absent
  * input gives true with *n = 0 and *v = NULL. */
 bool infer_ints(InferCtx *c, int i, const int64_t **v, int *n);

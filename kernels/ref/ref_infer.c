@@ -46,6 +46,16 @@ Dim infer_product(InferCtx *c, const Dim *dims, int from, int to) {
     return p;
 }
 
+Status infer_set_dims(InferCtx *c, int o, ElemType e, int rank, const Dim *dims) {
+    for (int i = 0; i < rank; i++) {
+        if (DIM_IS_NUM(dims[i]) && dims[i] < 0) {
+            return infer_error(c, STATUS_INVALID, "dimension %d of the result is %lld", i, (long long)dims[i]);
+        }
+    }
+    infer_set(c, o, e, rank, dims);
+    return NULL;
+}
+
 void infer_set_fresh(InferCtx *c, int o, ElemType e, int rank) {
     Dim dims[MAX_RANK];
     for (int i = 0; i < rank; i++) dims[i] = infer_fresh(c);

@@ -357,6 +357,7 @@ Status eval_resize(EvalCtx *c) {
         TRY(make_taps(c, &o, &axis[d], &taps[d]));
     }
     TRY(ref_output(c, 0, x->elem, x->rank, dims, &y));
+    if (tensor_count(&y) == 0) return NULL;
     if (o.interpolation == NEAREST)
         resize_nearest(x, &y, taps, axis);
     else

@@ -174,8 +174,7 @@ Status infer_affine_grid(InferCtx *c) {
         return NULL;
     }
     Dim dims[5] = {size[0], size[2], size[3], n == 5 ? size[4] : 2, 3};
-    infer_set(c, 0, infer_elem(c, 0), n, dims);
-    return NULL;
+    return infer_set_dims(c, 0, infer_elem(c, 0), n, dims);
 }
 
 /* theta [N, r, r + 1] applied to every point of an even grid: output [N, D1 … Dr, r], coordinates innermost first. */
@@ -232,8 +231,7 @@ Status infer_col2im(InferCtx *c) {
     dims[1] = known && block ? infer_dim_op(c, SYM_FLOORDIV, c->in[0]->dims[1], infer_product(c, block, 0, n_block))
                              : infer_fresh(c);
     memcpy(dims + 2, image, (size_t)n * sizeof *dims);
-    infer_set(c, 0, e, n + 2, dims);
-    return NULL;
+    return infer_set_dims(c, 0, e, n + 2, dims);
 }
 
 typedef struct Window {
@@ -243,7 +241,7 @@ typedef struct Window {
 } Window;
 
 static Status read_window(EvalCtx *c, Window *w) {
-    int64_t *image, *block, n, n_block, count[3];
+    int64_t *image, *block, n, n_block, count[3], per = 1, places = 1;
     TRY(ref_ints(c, 1, &image, &n));
     TRY(ref_ints(c, 2, &block, &n_block));
     const int64_t *stride = attr_ints(c->node, "strides", &count[0]),
@@ -266,6 +264,7 @@ static Status read_window(EvalCtx *c, Window *w) {
         if (!fits) break;
         int64_t room = image[d] + w->pad[d] + after - w->dilation[d] * (block[d] - 1) - 1;
         w->blocks[d] = room < 0 ? 0 : room / w->stride[d] + 1;
+        fits = !__builtin_mul_overflow(per, block[d], &per) && !__builtin_mul_overflow(places, w->blocks[d], &places);
     }
     return fits ? NULL
                 : eval_error(c, STATUS_INVALID,

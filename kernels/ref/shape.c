@@ -343,7 +343,7 @@ Status infer_expand(InferCtx *c) {
                            MAX_RANK);
     Type t = type_tensor(e, n, target);
     TRY(infer_broadcast(c, c->in[0], &t, &rank, dims));
-    infer_set(c, 0, e, rank, dims);
+    TRY(infer_set_dims(c, 0, e, rank, dims));
     int count;
     const Dim *content = infer_known(c, 0, &count);
     return known_repeat(c, content, count);
@@ -379,8 +379,8 @@ Status infer_constant_of_shape(InferCtx *c) {
     int n;
     const Dim *target = infer_known(c, 0, &n);
     if (target && n <= MAX_RANK) {
-        infer_set(c, 0, e, n, target);
-        Dim v = value && elem_is_int(e) ? tensor_get_i64(value->t, 0) : 0;
+        TRY(infer_set_dims(c, 0, e, n, target));
+        Dim v = value && elem_is_int(e) && tensor_count(value->t) == 1 ? tensor_get_i64(value->t, 0) : 0;
         return elem_is_int(e) ? known_repeat(c, &v, 1) : NULL;
     }
     bool counted =
@@ -414,9 +414,13 @@ Status eval_constant_of_shape(EvalCtx *c) {
 Status infer_range(InferCtx *c) {
     ElemType e = infer_elem(c, 0);
     Dim n = INT64_MIN, k[3];
-    const Tensor *t[3] = {infer_const(c, 0), infer_const(c, 1), infer_const(c, 2)};
+    const Tensor *t[3];
     int count;
     bool known = elem_is_int(e);
+    for (int i = 0; i < 3; i++) {
+        t[i] = infer_const(c, i);
+        if (t[i] && tensor_count(t[i]) != 1) return infer_error(c, STATUS_INVALID, "input %d must be one number", i);
+    }
     for (int i = 0; i < 3 && known; i++) {
         const Dim *d = infer_known(c, i, &count);
         known = d && count == 1;

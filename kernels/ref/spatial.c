@@ -107,7 +107,8 @@ const char *window_out_dim(SymTab *syms, const Window *w, int i, Dim in, Dim *ou
         return NULL;
     }
     int64_t slack = w->pad_lo[i] + w->pad_hi[i] - window_extent(w, i);
-    if (!DIM_IS_SYM(in) && in + slack + (w->ceil_mode ? s - 1 : 0) < 0) return "the kernel is larger than the padded input";
+    if (!DIM_IS_SYM(in) && in + slack + (w->ceil_mode ? s - 1 : 0) < 0)
+        return "the kernel is larger than the padded input";
     Dim numerator = add_const(syms, in, slack + s);
     *out = sym_op(syms, w->ceil_mode ? SYM_CEILDIV : SYM_FLOORDIV, numerator, s);
     if (w->ceil_mode) {

@@ -174,6 +174,8 @@ static void wrong_inputs(void **state) {
         {X23 I("b", "1", "0") I("e", "1", "1") I("a", "1", "0") I("s", "1", "0") "%y : ? = Slice(%x, %b, %e, %a, %s)",
          "step"},
         {X23 I("p", "3", "0, 1, 1") "%y : ? = Pad(%x, %p)", "pads"},
+        {I("s", "1", "-3") "%y : ? = ConstantOfShape(%s)", "-3"},
+        {I("b", "0", "") I("d", "", "1") "%y : ? = Range(%b, %d, %d)", "one number"},
         {X23 "%y : ? = Resize(%x)", "exactly one"},
         {X23 "%y : ? = DepthToSpace(%x) {blocksize=2}", "4 dimensions"},
         {X23 I("r", "1", "2") "%y : ? = Tile(%x, %r)", "repeats"},
