@@ -30,7 +30,9 @@ static void put_string(Buf *b, const char *s) {
 }
 
 /* Exact: hexadecimal floats as strings, which hold infinities too; sums as two 64-bit halves. */
-static void put_float(Buf *b, const char *key, float v) { buf_printf(b, "\"%s\": \"%a\"", key, (double)v); }
+static void put_float(Buf *b, const char *key, float v) {
+    buf_printf(b, "\"%s\": \"%a\"", key, (double)v + 0.0); /* -0 prints as 0 */
+}
 
 static void put_fixed(Buf *b, const char *key, FixedSum v) {
     unsigned __int128 u = (unsigned __int128)v;

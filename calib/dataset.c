@@ -110,8 +110,9 @@ static Status open_kind(Source *s, const char *labels_file) {
     if (stat(s->path, &st) != 0)
         return status_make(STATUS_ENVIRONMENT, "%s: cannot be opened: %s", s->path, strerror(errno));
     if (S_ISDIR(st.st_mode)) {
-        if (testset_is_folder(s->path)) return source_open_testset(s);
-        return source_open_images(s, labels_file);
+        bool testset = false;
+        TRY(testset_is_folder(s->path, &testset));
+        return testset ? source_open_testset(s) : source_open_images(s, labels_file);
     }
     uint8_t magic[8];
     TRY(read_magic(s->path, magic));

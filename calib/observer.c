@@ -93,32 +93,88 @@ typedef struct Extent {
     int64_t bad; /* NaN and Inf */
 } Extent;
 
+/* The hot loops work on blocks of fixed size and on the bits of floats as integers: so compilers vectorize them for the
+ * baseline instruction set, whose float comparisons could trap. */
+typedef union Block {
+    float f[BLOCK];
+    int32_t bits[BLOCK];
+} Block;
+
+/* `m` elements, filled up with the first one. */
+static void load_block(Block *b, const float *x, int m) {
+    memcpy(b->f, x, (size_t)m * sizeof(float));
+    for (int i = m; i < BLOCK; i++) b->f[i] = x[0];
+}
+
+/* Integers that compare as the floats do, and back. */
+static inline int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & INT32_MAX); }
+
+static float from_ordered(int32_t key) {
+    union {
+        int32_t bits;
+        float f;
+    } u = {.bits = ordered(key)};
+    return u.f;
+}
+
+enum { INF_BITS = 0x7f800000, LANES = 8 };
+
+static void block_extent(const Block *b, int32_t *low, int32_t *high, int32_t *bad) {
+    for (int i = 0; i < BLOCK; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            int32_t bits = b->bits[i + j], key = ordered(bits);
+            int32_t off = -((bits & INT32_MAX) >= INF_BITS); /* all ones for NaN and Inf */
+            int32_t key_low = (key & ~off) | (off & INT32_MAX), key_high = (key & ~off) | (off & INT32_MIN);
+            low[j] = key_low < low[j] ? key_low : low[j];
+            high[j] = key_high > high[j] ? key_high : high[j];
+            bad[j] -= off;
+        }
+}
+
 static Extent extent_of(const float *x, int64_t n) {
+    int32_t low[LANES], high[LANES];
     Extent e = {INFINITY, -INFINITY, 0};
-    for (int64_t i = 0; i < n; i++) {
-        /* A comparison with NaN is false, so NaN and Inf leave the extremes alone. */
-        bool finite = fabsf(x[i]) <= 3.40282347e38f;
-        float low = finite ? x[i] : INFINITY, high = finite ? x[i] : -INFINITY;
-        e.min = low < e.min ? low : e.min;
-        e.max = high > e.max ? high : e.max;
-        e.bad += !finite;
+    for (int j = 0; j < LANES; j++) {
+        low[j] = INT32_MAX;
+        high[j] = INT32_MIN;
     }
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        Block b;
+        int32_t bad[LANES] = {0};
+        int m = n - start < BLOCK ? (int)(n - start) : BLOCK;
+        load_block(&b, x + start, m);
+        block_extent(&b, low, high, bad);
+        for (int j = 0; j < LANES; j++) e.bad += bad[j];
+        if (!isfinite(x[start])) e.bad -= BLOCK - m; /* what filled the block up */
+    }
+    for (int j = 0; j < LANES; j++) {
+        if (low[j] != INT32_MAX) e.min = fminf(e.min, from_ordered(low[j]));
+        if (high[j] != INT32_MIN) e.max = fmaxf(e.max, from_ordered(high[j]));
+    }
+    e.min += 0.0f; /* -0 becomes 0: which of the two comes first must not matter */
+    e.max += 0.0f;
     return e;
 }
 
-/* Counts finite elements into the bins; every |x| < 2^exponent. Scaling by a power of two is exact, and where it would
- * underflow the bin is 0 anyway, so truncation puts a value where later doublings would. */
+/* Bins of a block's elements, every |x| < 2^exponent. Scaling by a power of two is exact, and where it would underflow
+ * the bin is 0 anyway, so truncation puts a value where later doublings would. */
+static void block_bins(const Block *b, float scale, int32_t *index) {
+    for (int i = 0; i < BLOCK; i++) {
+        int32_t bits = b->bits[i], zero = -((bits & INT32_MAX) == 0);
+        int32_t bin = (int32_t)(fabsf(b->f[i]) * scale) + ((bits >> 31) & OBSERVER_BINS);
+        index[i] = (bin & ~zero) | ((2 * OBSERVER_BINS + (i & (ZERO_SLOTS - 1))) & zero);
+    }
+}
+
 static void count_bins(Observer *o, const float *x, int64_t n) {
     uint64_t *bins = o->positive, *zeros = bins + 2 * OBSERVER_BINS;
     float scale = ldexpf(1, SIDE_BITS - (o->exponent == INT_MIN ? 0 : o->exponent));
-    int32_t index[BLOCK];
     for (int64_t start = 0; start < n; start += BLOCK) {
+        Block b;
+        int32_t index[BLOCK];
         int m = n - start < BLOCK ? (int)(n - start) : BLOCK;
-        const float *v = x + start;
-        for (int i = 0; i < m; i++) {
-            int32_t bin = (int32_t)(fabsf(v[i]) * scale) + (v[i] < 0 ? OBSERVER_BINS : 0);
-            index[i] = v[i] == 0 ? 2 * OBSERVER_BINS + (i & (ZERO_SLOTS - 1)) : bin;
-        }
+        load_block(&b, x + start, m);
+        block_bins(&b, scale, index);
         for (int i = 0; i < m; i++) bins[index[i]]++;
     }
     for (int i = 0; i < ZERO_SLOTS; i++) {
@@ -127,25 +183,31 @@ static void count_bins(Observer *o, const float *x, int64_t n) {
     }
 }
 
-/* Sum of one channel's run in 8 fixed lanes. */
+/* Sum of one channel's run in fixed lanes. */
 static double sum_run(const float *x, int64_t n, float *min, float *max) {
-    double lane[8] = {0};
-    float low = *min, high = *max;
+    double lane[LANES] = {0};
+    float low[LANES], high[LANES];
+    for (int j = 0; j < LANES; j++) {
+        low[j] = *min;
+        high[j] = *max;
+    }
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++) {
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
             float v = x[i + j];
             lane[j] += (double)v;
-            low = v < low ? v : low;
-            high = v > high ? v : high;
+            low[j] = v < low[j] ? v : low[j];
+            high[j] = v > high[j] ? v : high[j];
         }
-    for (; i < n; i++) {
-        lane[i & 7] += (double)x[i];
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
+    for (int j = 0; i < n; i++, j++) {
+        lane[j] += (double)x[i];
+        low[j] = x[i] < low[j] ? x[i] : low[j];
+        high[j] = x[i] > high[j] ? x[i] : high[j];
     }
-    *min = low;
-    *max = high;
+    for (int j = 0; j < LANES; j++) {
+        *min = low[j] < *min ? low[j] : *min;
+        *max = high[j] > *max ? high[j] : *max;
+    }
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 

@@ -38,7 +38,8 @@ static void fail(Runner *r, Status status, int64_t index) {
 static bool reserve(Runner *r) {
     while (r->failed == INT64_MAX && r->taken < r->total && r->taken - r->emitted >= r->n_slots)
         pthread_cond_wait(&r->moved, &r->lock);
-    if (r->o->cancel && *r->o->cancel) fail(r, status_make(STATUS_INTERRUPTED, "interrupted"), r->taken);
+    if (r->o->cancel && __atomic_load_n(r->o->cancel, __ATOMIC_RELAXED))
+        fail(r, status_make(STATUS_INTERRUPTED, "interrupted"), r->taken);
     if (r->failed != INT64_MAX || r->taken >= r->total) return false;
     r->taken++;
     return true;

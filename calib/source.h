@@ -43,8 +43,8 @@ PARE_NODISCARD Status source_open_images(Source *s, const char *labels_file);
 PARE_NODISCARD Status source_open_testset(Source *s);
 PARE_NODISCARD Status source_open_random(Source *s, int64_t reads);
 
-/* True when the folder is, or holds, test_data_set_* folders. */
-bool testset_is_folder(const char *path);
+/* Whether the folder is, or holds, test_data_set_* folders. */
+PARE_NODISCARD Status testset_is_folder(const char *path, bool *yes);
 
 /* A list of labels, with the files they belong to where the list says so. */
 typedef struct LabelList {

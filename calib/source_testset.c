@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char PREFIX[] = "test_data_set_";
 
@@ -16,23 +17,22 @@ typedef struct TestSet {
 static bool is_set_name(const char *name) { return strncmp(name, PREFIX, sizeof PREFIX - 1) == 0; }
 
 /* A folder that holds an input_0.pb is one set under any name. */
-static bool is_set(const char *folder) {
+static Status is_set(const char *folder, bool *yes) {
     char *file = path_join(folder, "input_0.pb");
-    FILE *f = file ? fopen(file, "rbe") : NULL;
-    if (f) fclose(f);
+    if (!file) return status_oom();
+    *yes = access(file, F_OK) == 0;
     mem_free(file);
-    return f != NULL;
+    return NULL;
 }
 
-bool testset_is_folder(const char *path) {
-    if (is_set(path)) return true;
+Status testset_is_folder(const char *path, bool *yes) {
+    TRY(is_set(path, yes));
+    if (*yes) return NULL;
     Listing l = {0};
-    Status status = listing_read(path, &l);
-    bool found = false;
-    for (int64_t i = 0; i < l.n && !found; i++) found = is_set_name(l.names[i]);
+    TRY(listing_read(path, &l));
+    for (int64_t i = 0; i < l.n && !*yes; i++) *yes = is_set_name(l.names[i]);
     listing_free(&l);
-    status_free(status);
-    return found;
+    return NULL;
 }
 
 static Status add_set(Source *s, char *folder) {
@@ -130,7 +130,9 @@ Status source_open_testset(Source *s) {
     if (!x) return status_oom();
     s->kind = &TESTSET;
     s->impl = x;
-    if (is_set(s->path)) return add_set(s, mem_strdup(s->path));
+    bool single = false;
+    TRY(is_set(s->path, &single));
+    if (single) return add_set(s, mem_strdup(s->path));
     Listing l = {0};
     TRY(listing_read(s->path, &l));
     Status status = NULL;

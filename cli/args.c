@@ -33,7 +33,8 @@ static Status set_reals(const Option *o, const char *text) {
     for (const char *p = text;;) {
         char *end;
         float v = strtof(p, &end);
-        if (end == p || !isfinite(v) || list->n == 4) return bad_value(o, text, "one to four numbers with commas between them");
+        if (end == p || !isfinite(v) || list->n == 4)
+            return bad_value(o, text, "one to four numbers with commas between them");
         list->v[list->n++] = v;
         if (!*end) return NULL;
         if (*end != ',') return bad_value(o, text, "one to four numbers with commas between them");
@@ -45,7 +46,9 @@ static Status set_value(const Option *o, const char *text) {
     char *end;
     errno = 0;
     switch (o->kind) {
-    case OPT_FLAG: *(bool *)o->to = true; return NULL;
+    case OPT_FLAG:
+        *(bool *)o->to = true;
+        return NULL;
     case OPT_STRING:
         *(const char **)o->to = text;
         return *text ? NULL : status_make(STATUS_USAGE, "%s: the value is empty", o->name);
@@ -61,7 +64,8 @@ static Status set_value(const Option *o, const char *text) {
         *(double *)o->to = v;
         return NULL;
     }
-    case OPT_REALS: return set_reals(o, text);
+    case OPT_REALS:
+        return set_reals(o, text);
     case OPT_LIST: {
         StringList *list = o->to;
         if (list->n == (int)(sizeof list->v / sizeof *list->v))
@@ -112,8 +116,8 @@ static void print_help(const Command *c, const Table *t) {
     for (int i = 0; i < t->n; i++) {
         const Option *o = &t->options[i];
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s%s%s", o->name, o->alias ? ", " : "", o->alias ? o->alias : "", o->arg ? " " : "",
-                 o->arg ? o->arg : "");
+        snprintf(left, sizeof left, "%s%s%s%s%s", o->name, o->alias ? ", " : "", o->alias ? o->alias : "",
+                 o->arg ? " " : "", o->arg ? o->arg : "");
         printf("  %-26s %s\n", left, o->help);
     }
     printf("\nexample: %s\n", c->example);
@@ -127,7 +131,8 @@ static Status unknown(const Command *c, const Table *t, const char *arg) {
         while (arg[k] && arg[k] == t->options[i].name[k]) k++;
         if (k > best) best = k, near = t->options[i].name;
     }
-    return best > 3 ? status_make(STATUS_USAGE, "%s has no option '%s' (is %s meant?); see 'pare %s --help'", c->name, arg, near, c->name)
+    return best > 3 ? status_make(STATUS_USAGE, "%s has no option '%s' (is %s meant?); see 'pare %s --help'", c->name,
+                                  arg, near, c->name)
                     : status_make(STATUS_USAGE, "%s has no option '%s'; see 'pare %s --help'", c->name, arg, c->name);
 }
 
@@ -136,7 +141,8 @@ static Status parse_line(const Command *c, Table *t, int argc, char **argv, Stri
         const char *arg = argv[i];
         if (arg[0] != '-' || !arg[1]) {
             if (!positional || positional->n == 64)
-                return status_make(STATUS_USAGE, "%s: what is '%s' for? Every argument belongs to a flag; see 'pare %s --help'",
+                return status_make(STATUS_USAGE,
+                                   "%s: what is '%s' for? Every argument belongs to a flag; see 'pare %s --help'",
                                    c->name, arg, c->name);
             positional->v[positional->n++] = arg;
             continue;
@@ -185,7 +191,8 @@ static Status config_value(const Option *o, const char *path, const json_t *v) {
                 buf_printf(&joined, "%s%s", i ? "," : "", text);
         }
         if (o->kind == OPT_LIST) return NULL;
-        return joined.data ? set_value(o, joined.data) : status_make(STATUS_USAGE, "%s: %s is an empty list", path, o->name);
+        return joined.data ? set_value(o, joined.data)
+                           : status_make(STATUS_USAGE, "%s: %s is an empty list", path, o->name);
     }
     const char *text = json_text(v);
     if (!text) return status_make(STATUS_USAGE, "%s: %s must be a string or a number", path, o->name);
@@ -200,7 +207,8 @@ static Status read_config(const Command *c, Table *t, const char *path) {
     blob_unref(file);
     if (!json_is_object(root)) {
         json_decref(root);
-        return status_make(STATUS_INVALID, "%s: line %d: %s; a JSON object of options is expected", path, e.line, e.text);
+        return status_make(STATUS_INVALID, "%s: line %d: %s; a JSON object of options is expected", path, e.line,
+                           e.text);
     }
     Status s = NULL;
     const char *key;

@@ -28,11 +28,11 @@ typedef struct StringList {
 } StringList;
 
 typedef struct Option {
-    const char *name; /* "--samples" or "-m" */
+    const char *name;  /* "--samples" or "-m" */
     const char *alias; /* other spelling or NULL */
     OptionKind kind;
     void *to;
-    const char *arg;  /* what stands for the value in --help: "FILE", "N"; NULL for flags */
+    const char *arg; /* what stands for the value in --help: "FILE", "N"; NULL for flags */
     const char *help;
 } Option;
 

@@ -14,7 +14,8 @@ typedef struct Sink {
     int64_t rows, reads;
 } Sink;
 
-/* Output k: rows of a batch are appended to each other; anything else gets a leading axis when there are several reads. */
+/* Output k: rows of a batch are appended to each other; anything else gets a leading axis when there are several reads.
+ */
 static Status take_outputs(void *ctx, int64_t index, int64_t valid, const int64_t *labels, const Tensor *outputs) {
     Sink *s = ctx;
     (void)index;
@@ -40,14 +41,16 @@ static Status take_outputs(void *ctx, int64_t index, int64_t valid, const int64_
     return NULL;
 }
 
-static Status run_model(const Command *c, const CommonFlags *common, const Model *m, Dataset *ds, const Backend *b, const char *output) {
+static Status run_model(const Command *c, const CommonFlags *common, const Model *m, Dataset *ds, const Backend *b,
+                        const char *output) {
     Plan *plan;
     TRY(plan_for(b, m->graph, ds, 1, NULL, 0, &plan));
     Sink sink = {.g = m->graph, .rows = dataset_rows(ds), .reads = dataset_reads(ds)};
     Status s = npz_writer_open(output, false, &sink.writer);
     (void)c;
     if (!s) {
-        EvalModel em = {.backend = b, .plan = plan, .n_inputs = (int)m->graph->n_inputs, .n_outputs = (int)m->graph->n_outputs};
+        EvalModel em = {
+            .backend = b, .plan = plan, .n_inputs = (int)m->graph->n_inputs, .n_outputs = (int)m->graph->n_outputs};
         Progress p = progress_new("run", common);
         RunOptions o = session_run_options(common, &p);
         s = run_dataset(&em, ds, &o, take_outputs, &sink);
@@ -82,13 +85,13 @@ Status cmd_run(int argc, char **argv) {
     const Backend *b;
     TRY(session_backend(backend, &b));
     Model m;
-    TRY(model_open(model, true, &m));
+    TRY(model_load(model, true, &m));
     Dataset *ds = NULL;
     Status s = apply_shapes(m.graph, &data.shapes);
     if (!s) s = open_data(input, &data, &common, false, false, data.samples, m.graph, &ds);
     if (!s) s = run_model(c, &common, &m, ds, b, output);
     if (!s && !common.quiet) printf("%s: %" PRId64 " samples written\n", output, dataset_samples(ds));
     dataset_free(ds);
-    model_close(&m);
+    model_free(&m);
     return s;
 }

@@ -55,7 +55,8 @@ static void catch_signals(void) {
 static void print_usage(FILE *to) {
     fputs("pare makes trained ONNX models smaller and faster, and shows what that cost in accuracy.\n\n", to);
     for (int i = 0; i < n_commands; i++) fprintf(to, "  pare %-12s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n'pare COMMAND --help' tells the options of a command. Exit codes: 0 done, 1 a gate or --max-drop was not met,\n"
+    fputs("\n'pare COMMAND --help' tells the options of a command. Exit codes: 0 done, 1 a gate or --max-drop was not "
+          "met,\n"
           "2 usage, 3 invalid input, 4 unsupported, 5 environment, 6 inconclusive, 130 interrupted.\n",
           to);
 }

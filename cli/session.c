@@ -1,9 +1,9 @@
 #include "cli/session.h"
 
+#include "api/load.h"
 #include "frontend/artifact.h"
 #include "frontend/onnx_model.h"
 #include "ir/file.h"
-#include "passes/pass.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -16,12 +16,6 @@
 
 /* ---- models ---- */
 
-Status model_prepare(Graph *g) {
-    /* Q/DQ patterns first: folding would turn integer weights back into floats. */
-    TRY(pipeline_run(g, "integer", &(PipelineOptions){0}));
-    return pipeline_run(g, PIPELINE_OPTIMIZE, &(PipelineOptions){0});
-}
-
 const char *graph_variant(const Graph *g) {
     FOR_NODES (g, id, n) {
         (void)id;
@@ -30,7 +24,7 @@ const char *graph_variant(const Graph *g) {
     return "fp32";
 }
 
-void model_close(Model *m) {
+void model_free(Model *m) {
     graph_free(m->graph);
     m->graph = NULL;
 }
@@ -39,10 +33,10 @@ static Status open_onnx(const char *path, bool prepare, Model *m) {
     TRY(onnx_load(path, NULL, &m->graph));
     TRY(onnx_hash(path, m->sha256));
     TRY(onnx_bytes(path, &m->bytes));
-    return prepare ? model_prepare(m->graph) : NULL;
+    return prepare ? prepare_graph(m->graph) : NULL;
 }
 
-Status model_open(const char *path, bool prepare, Model *m) {
+Status model_load(const char *path, bool prepare, Model *m) {
     *m = (Model){.path = path};
     bool artifact;
     TRY(artifact_probe(path, &artifact));
@@ -61,7 +55,7 @@ Status model_open(const char *path, bool prepare, Model *m) {
     } else
         s = status_context(open_onnx(path, prepare, m), "%s", path);
     if (s) {
-        model_close(m);
+        model_free(m);
         return s;
     }
     m->variant = graph_variant(m->graph);
@@ -77,7 +71,8 @@ static Status parse_shape(Graph *g, const char *text) {
         return status_make(STATUS_USAGE, "--shape: '%s' is not NAME:DIMS, as in x:1x3x224x224", text);
     snprintf(name, sizeof name, "%.*s", (int)(colon - text), text);
     ValueId v = graph_find_value(g, name);
-    if (v == NO_ID || !g->values[v].is_input) return status_make(STATUS_USAGE, "--shape: the model has no input '%s'", name);
+    if (v == NO_ID || !g->values[v].is_input)
+        return status_make(STATUS_USAGE, "--shape: the model has no input '%s'", name);
     Type *t = &g->values[v].type;
     int64_t dims[MAX_RANK];
     int rank = 0;
@@ -93,7 +88,8 @@ static Status parse_shape(Graph *g, const char *text) {
         return status_make(STATUS_USAGE, "--shape: input '%s' has %d dimensions, not %d", name, t->rank, rank);
     for (int i = 0; i < rank && t->rank >= 0; i++)
         if (!DIM_IS_SYM(t->dims[i]) && t->dims[i] != dims[i])
-            return status_make(STATUS_USAGE, "--shape: dimension %d of input '%s' is fixed at %" PRId64 ", not %" PRId64, i, name,
+            return status_make(STATUS_USAGE,
+                               "--shape: dimension %d of input '%s' is fixed at %" PRId64 ", not %" PRId64, i, name,
                                t->dims[i], dims[i]);
     *t = type_tensor(t->elem, rank, dims);
     return NULL;
@@ -145,8 +141,8 @@ Status data_options(const DataFlags *f, const CommonFlags *c, DataOptions *out) 
     return NULL;
 }
 
-Status open_data(const char *path, const DataFlags *f, const CommonFlags *c, bool calibration, bool need_labels, int64_t samples,
-                 const Graph *g, Dataset **out) {
+Status open_data(const char *path, const DataFlags *f, const CommonFlags *c, bool calibration, bool need_labels,
+                 int64_t samples, const Graph *g, Dataset **out) {
     DataOptions o;
     TRY(data_options(f, c, &o));
     o.samples = samples;
@@ -169,17 +165,16 @@ Status session_backend(const char *name, const Backend **out) {
     if (*out) return NULL;
     Buf names = {0};
     for (int i = 0; i < backend_count(); i++) buf_printf(&names, "%s%s", i ? ", " : "", backend_at(i)->name);
-    Status s = status_make(STATUS_USAGE, "--backend: there is no '%s'; this build has: %s", name, names.data ? names.data : "");
+    Status s = status_make(STATUS_USAGE, "--backend: there is no '%s'; this build has: %s", name,
+                           names.data ? names.data : "");
     buf_free(&names);
     return s;
 }
 
-static int64_t batch_one(void *ctx, const char *name) {
-    return !strcmp(ctx, name) ? 1 : -1;
-}
+static int64_t batch_one(void *ctx, const char *name) { return !strcmp(ctx, name) ? 1 : -1; }
 
 /* Leading symbols are the batch, 1 by default. */
-static Status default_types(const Graph *g, Type *types) {
+Status default_types(const Graph *g, Type *types) {
     for (uint32_t i = 0; i < g->n_inputs; i++) {
         const Value *v = &g->values[g->inputs[i]];
         types[i] = v->type;
@@ -192,13 +187,16 @@ static Status default_types(const Graph *g, Type *types) {
         }
         for (int d = 0; d < types[i].rank; d++)
             if (DIM_IS_SYM(types[i].dims[d]))
-                return status_make(STATUS_USAGE, "dimension %d of input '%s' has no number; give its shape, as in --shape %s:1x3x48x320",
-                                   d, v->name, v->name);
+                return status_make(
+                    STATUS_USAGE,
+                    "dimension %d of input '%s' has no number; give its shape, as in --shape %s:1x3x48x320", d, v->name,
+                    v->name);
     }
     return NULL;
 }
 
-Status plan_for(const Backend *b, const Graph *g, Dataset *ds, int threads, const ValueId *taps, uint32_t n_taps, Plan **out) {
+Status plan_for(const Backend *b, const Graph *g, Dataset *ds, int threads, const ValueId *taps, uint32_t n_taps,
+                Plan **out) {
     Type *types = mem_zalloc((g->n_inputs + 1) * sizeof *types);
     if (!types) return status_oom();
     Status s = ds ? dataset_types(ds, types, NULL) : default_types(g, types);
@@ -208,7 +206,9 @@ Status plan_for(const Backend *b, const Graph *g, Dataset *ds, int threads, cons
     return s;
 }
 
-Progress progress_new(const char *title, const CommonFlags *c) { return (Progress){title, !c->quiet && isatty(STDERR_FILENO)}; }
+Progress progress_new(const char *title, const CommonFlags *c) {
+    return (Progress){title, !c->quiet && isatty(STDERR_FILENO)};
+}
 
 void progress_show(void *progress, int64_t done, int64_t total) {
     const Progress *p = progress;
@@ -222,7 +222,8 @@ void progress_show(void *progress, int64_t done, int64_t total) {
 }
 
 RunOptions session_run_options(const CommonFlags *c, Progress *p) {
-    return (RunOptions){.threads = session_threads(c), .progress = progress_show, .progress_ctx = p, .cancel = &session_cancel};
+    return (RunOptions){
+        .threads = session_threads(c), .progress = progress_show, .progress_ctx = p, .cancel = &session_cancel};
 }
 
 int64_t peak_bytes(void) {

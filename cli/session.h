@@ -16,17 +16,15 @@ extern volatile int session_cancel; /* set by Ctrl-C */
 typedef struct Model {
     const char *path;
     Graph *graph;
-    uint64_t bytes;        /* of the file, with external data */
+    uint64_t bytes; /* of the file, with external data */
     char sha256[SHA256_HEX];
-    bool artifact;         /* .pare */
-    const char *variant;   /* "fp32", "int8" …: by what the graph holds */
+    bool artifact;       /* .pare */
+    const char *variant; /* "fp32", "int8" …: by what the graph holds */
 } Model;
 
 /* Opens .onnx or .pare (by content, not by name). `prepare`: run the default passes on ONNX models. */
-PARE_NODISCARD Status model_open(const char *path, bool prepare, Model *m);
-void model_close(Model *m);
-/* The passes that every ONNX model gets before it is planned or compiled. */
-PARE_NODISCARD Status model_prepare(Graph *g);
+PARE_NODISCARD Status model_load(const char *path, bool prepare, Model *m);
+void model_free(Model *m);
 /* "int8" when the graph has integer products, else "fp32". */
 const char *graph_variant(const Graph *g);
 
@@ -48,26 +46,29 @@ typedef struct DataFlags {
         {"--mean", NULL, OPT_REALS, &(d).mean, "M[,M,M]", "subtracted from pixel values 0-255 (default 0)"},           \
         {"--std", NULL, OPT_REALS, &(d).std, "S[,S,S]", "pixel values are divided by it (default 1)"},                 \
         {"--labels", NULL, OPT_STRING, &(d).labels, "FILE", "labels in place of the data's own"},                      \
-        {"--label-offset", NULL, OPT_INT, &(d).label_offset, "N", "added to each label"},                              \
-        {"--samples", NULL, OPT_INT, &(d).samples, "N", "use only N samples, chosen by the seed"}
+        {"--label-offset", NULL, OPT_INT, &(d).label_offset, "N", "added to each label"}, {                            \
+        "--samples", NULL, OPT_INT, &(d).samples, "N", "use only N samples, chosen by the seed"                        \
+    }
 #define SHAPE_OPTION(d)                                                                                                \
-    {"--shape", NULL, OPT_LIST, &(d).shapes, "NAME:DIMS", "shape of an input, as x:1x3x48x320; may be repeated"}
+    { "--shape", NULL, OPT_LIST, &(d).shapes, "NAME:DIMS", "shape of an input, as x:1x3x48x320; may be repeated" }
 #define EVAL_SAMPLES_OPTION(d)                                                                                         \
-    {"--eval-samples", NULL, OPT_INT, &(d).eval_samples, "N", "evaluate on only N samples, chosen by the seed"}
+    { "--eval-samples", NULL, OPT_INT, &(d).eval_samples, "N", "evaluate on only N samples, chosen by the seed" }
 
 /* The flags as options of calib/dataset.h. */
 PARE_NODISCARD Status data_options(const DataFlags *f, const CommonFlags *c, DataOptions *out);
-PARE_NODISCARD Status open_data(const char *path, const DataFlags *f, const CommonFlags *c, bool calibration, bool need_labels,
-                                int64_t samples, const Graph *g, Dataset **out);
+PARE_NODISCARD Status open_data(const char *path, const DataFlags *f, const CommonFlags *c, bool calibration,
+                                bool need_labels, int64_t samples, const Graph *g, Dataset **out);
 
 /* ---- running ---- */
 
 int session_threads(const CommonFlags *c);
 /* The backend of --backend (NULL: cpu). */
 PARE_NODISCARD Status session_backend(const char *name, const Backend **out);
+/* Input types with batch 1 for a symbolic leading dimension. STATUS_USAGE names another dimension without a number. */
+PARE_NODISCARD Status default_types(const Graph *g, Type *types);
 /* Plans `g` for the shapes of `ds` (NULL: for its own, symbolic batch 1). */
-PARE_NODISCARD Status plan_for(const Backend *b, const Graph *g, Dataset *ds, int threads, const ValueId *taps, uint32_t n_taps,
-                               Plan **out);
+PARE_NODISCARD Status plan_for(const Backend *b, const Graph *g, Dataset *ds, int threads, const ValueId *taps,
+                               uint32_t n_taps, Plan **out);
 /* Progress bar on a terminal; nothing elsewhere. `title` names the work. */
 typedef struct Progress {
     const char *title;

@@ -29,7 +29,7 @@ target_include_directories(pare_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests
 # AMX has no emulation in SIMDe.
 set(simde_sources ${pare_isa_sources})
 list(FILTER simde_sources EXCLUDE REGEX "_amx[^/]*\\.c$")
-if(simde_sources)
+if(PARE_X86 AND simde_sources)
     find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h REQUIRED)
     set(simde_copies "")
     foreach(source IN LISTS simde_sources)

@@ -39,7 +39,8 @@ Status artifact_probe(const char *path, bool *is_artifact) {
 }
 
 static Status damaged(const char *path, const char *section, const char *what) {
-    return status_make(STATUS_INVALID, "%s: section '%s' %s; the file is damaged: compile the model again", path, section, what);
+    return status_make(STATUS_INVALID, "%s: section '%s' %s; the file is damaged: compile the model again", path,
+                       section, what);
 }
 
 /* The section's bytes, checked. */
@@ -52,7 +53,8 @@ static Status find_section(const char *path, const Blob *file, const char *name,
         if (strncmp(s.name, name, NAME_BYTES) != 0) continue;
         if (s.offset % ALIGN || s.offset > file->size || s.bytes > file->size - s.offset)
             return damaged(path, name, "reaches beyond the end of the file");
-        if (XXH3_64bits(file->data + s.offset, s.bytes) != s.checksum) return damaged(path, name, "has a wrong checksum");
+        if (XXH3_64bits(file->data + s.offset, s.bytes) != s.checksum)
+            return damaged(path, name, "has a wrong checksum");
         *out = s;
         return NULL;
     }
@@ -65,7 +67,8 @@ static Status check_header(const char *path, const Blob *file) {
     memcpy(&h, file->data, sizeof h);
     if (memcmp(h.magic, magic, sizeof magic) != 0) return status_make(STATUS_INVALID, "%s is no .pare file", path);
     if (h.version != VERSION)
-        return status_make(STATUS_UNSUPPORTED, "%s has format version %u, this pare reads version %d: use the pare that wrote it", path,
+        return status_make(STATUS_UNSUPPORTED,
+                           "%s has format version %u, this pare reads version %d: use the pare that wrote it", path,
                            h.version, VERSION);
     if (h.sections > MAX_SECTIONS || file->size < sizeof h + h.sections * sizeof(Section))
         return damaged(path, "header", "is cut short");
@@ -112,7 +115,8 @@ Status artifact_save(const Graph *g, const char *manifest, const char *path) {
     Buf text = {0}, weights = {0};
     Status s = graph_print(g, &text, &weights);
     if (!s && (text.failed || weights.failed)) s = status_oom();
-    const FilePart content[N_SECTIONS] = {{manifest, strlen(manifest)}, {text.data, text.len}, {weights.data, weights.len}};
+    const FilePart content[N_SECTIONS] = {
+        {manifest, strlen(manifest)}, {text.data, text.len}, {weights.data, weights.len}};
     static const char *const names[N_SECTIONS] = {"manifest", "graph", "weights"};
     struct {
         Header h;

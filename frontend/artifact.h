@@ -2,7 +2,8 @@
  *
  *   header    "PAREMDL\n", version u32, number of sections u32, then 64 bytes a section:
  *             name[24], offset u64, bytes u64, checksum u64 (XXH3, 64 bits), 16 bytes 0      (little-endian)
- *   sections  64-byte aligned: "manifest" (JSON), "graph" (text form of ir/op.h), "weights" (constants, 64-byte aligned)
+ *   sections  64-byte aligned: "manifest" (JSON), "graph" (text form of ir/op.h), "weights" (constants, 64-byte
+ * aligned)
  *
  * The graph is optimized and has its integer ops explicit; weights are in neutral form, so that any CPU and any shape
  * can be planned from it. The file is mapped; weights are not copied. */

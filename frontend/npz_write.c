@@ -157,10 +157,10 @@ static Status spool_bytes(const NpzWriter *w, Spool *s, const Tensor *t) {
         return NULL;
     }
     /* NumPy has no packed elements: one byte each. */
-    int bits = elem_bits(t->elem);
+    unsigned bits = (unsigned)elem_bits(t->elem), mask = (1u << bits) - 1;
     for (int64_t i = 0; i < count; i++) {
-        unsigned shift = (unsigned)(i * bits % 8), mask = (1u << bits) - 1;
-        uint8_t v = (uint8_t)((t->data[i * bits / 8] >> shift) & mask);
+        uint64_t at = (uint64_t)i * bits;
+        uint8_t v = (uint8_t)((unsigned)t->data[at / 8] >> (at % 8) & mask);
         if (elem_is_int(t->elem) && elem_is_signed(t->elem)) v = (uint8_t)(int8_t)tensor_get_i64(t, i);
         buf_append(&s->memory, &v, 1);
         if (s->memory.failed) return status_oom();

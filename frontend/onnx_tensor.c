@@ -81,7 +81,7 @@ Status external_check_location(const char *file, const char *location) {
                        file, location);
 }
 
-static Status open_external(TensorSource *s, const char *location, Blob **out) {
+static Status open_external(TensorSource *s, const char *location, const char *what, const char *tensor, Blob **out) {
     for (size_t i = 0; i < s->n_external; i++)
         if (!strcmp(s->external[i].location, location)) {
             *out = s->external[i].bytes;
@@ -89,8 +89,8 @@ static Status open_external(TensorSource *s, const char *location, Blob **out) {
         }
     TRY(external_check_location(s->file, location));
     if (!s->folder)
-        return status_make(STATUS_ENVIRONMENT, "%s: has external data in '%s', but no folder was given to read it from",
-                           s->file, location);
+        return status_make(STATUS_ENVIRONMENT, "%s: %s '%s' lies in '%s', but no folder was given to read it from",
+                           s->file, what, tensor, location);
     char *path = file_sibling(s->folder, location), *copy = mem_strdup(location);
     ExternalFile *grown = mem_realloc(s->external, (s->n_external + 1) * sizeof *grown);
     if (grown) s->external = grown;
@@ -98,7 +98,7 @@ static Status open_external(TensorSource *s, const char *location, Blob **out) {
     mem_free(path);
     if (status) {
         mem_free(copy);
-        return status_context(status, "%s: external data", s->file);
+        return status_context(status, "%s: external data of %s '%s'", s->file, what, tensor);
     }
     s->external[s->n_external++] = (ExternalFile){copy, *out};
     return NULL;
@@ -118,7 +118,7 @@ static bool external_number(const Onnx__TensorProto *p, const char *key, uint64_
 static Status read_external(TensorSource *s, const Onnx__TensorProto *p, const char *location, const char *what,
                             Tensor *t) {
     Blob *file = NULL;
-    TRY(status_context(open_external(s, location, &file), "%s '%s'", what, tensor_name(p)));
+    TRY(open_external(s, location, what, tensor_name(p), &file));
     uint64_t offset, length;
     bool ok = external_number(p, "offset", 0, &offset) && external_number(p, "length", t->bytes, &length);
     if (!ok) return dims_error(s, p, what, STATUS_INVALID, "the offset or length of its external data is no number");

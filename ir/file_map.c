@@ -29,7 +29,7 @@ typedef struct MapSlot {
 static MapSlot slots[MAX_MAPS];
 static struct sigaction previous;
 static size_t page_bytes;
-static pthread_once_t guard_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t guard_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool cover_fault(uintptr_t address) {
     for (int i = 0; i < MAX_MAPS; i++) {
@@ -58,12 +58,20 @@ static void on_sigbus(int sig, siginfo_t *info, void *context) {
     }
 }
 
+/* Before every mapping, because the host program may have set a handler of its own since the last one. */
 static void install_guard(void) {
-    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK}, current;
     action.sa_sigaction = on_sigbus;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &previous);
+    pthread_mutex_lock(&guard_lock);
+    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    bool ours =
+        !sigaction(SIGBUS, NULL, &current) && (current.sa_flags & SA_SIGINFO) && current.sa_sigaction == on_sigbus;
+    if (!ours) {
+        previous = current;
+        sigaction(SIGBUS, &action, NULL);
+    }
+    pthread_mutex_unlock(&guard_lock);
 }
 
 static MapSlot *take_slot(const char *path) {
@@ -92,7 +100,7 @@ static Status system_error(const char *path, const char *action) {
 
 /* Maps `size` bytes of fd. *out stays NULL when mapping is not possible, and reading should be tried. */
 static Status map_fd(int fd, size_t size, const char *path, Blob **out) {
-    pthread_once(&guard_once, install_guard);
+    install_guard();
     MapSlot *slot = take_slot(path);
     if (!slot) return NULL;
     void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);

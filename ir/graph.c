@@ -90,11 +90,11 @@ NodeId graph_find_node(const Graph *g, const char *name) { return names_find(g->
 
 Status graph_add_value(Graph *g, const char *name, const Type *type, ValueId *out) {
     if (g->n_values >= NO_ID - 1) return status_make(STATUS_UNSUPPORTED, "the graph has more than 2^32-2 values");
+    Type own_type = type ? *type : (Type){0}; /* *type may lie in the array that grows */
     TRY_ALLOC(GROW(g->values, g->n_values, g->cap_values));
     const char *own = unique_name(g, NAME_VALUE, name);
     TRY_ALLOC(own && names_put(g->names, NAME_VALUE, own, g->n_values));
-    g->values[g->n_values] = (Value){.name = own, .producer = NO_ID};
-    if (type) g->values[g->n_values].type = *type;
+    g->values[g->n_values] = (Value){.name = own, .type = own_type, .producer = NO_ID};
     *out = g->n_values++;
     return NULL;
 }

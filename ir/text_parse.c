@@ -44,7 +44,7 @@ static bool accept(Parser *p, const char *token) {
     skip(p);
     size_t n = strlen(token);
     if (strncmp(p->s, token, n)) return false;
-    bool word = text_is_name_char(token[n - 1]);
+    bool word = token[n - 1] != ':' && text_is_name_char(token[n - 1]);
     if (word && text_is_name_char(p->s[n])) return false;
     p->s += n;
     return true;

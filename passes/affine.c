@@ -225,7 +225,7 @@ static Status scale_weights(Graph *g, const Weighted *w, const Affine *f, bool a
         }
     ValueId v;
     TRY(graph_add_constant(g, g->values[n->in[1]].name, t, &v));
-    graph_set_input(g, w->node, 1, v);
+    TRY(edit_set_input(g, w->node, 1, v));
     return NULL;
 }
 
@@ -253,7 +253,7 @@ static Status write_bias(Graph *g, const Weighted *w, const double *b) {
     ElemType e = graph_constant(g, n->in[1])->elem;
     TRY(edit_add_floats(g, old != NO_ID ? g->values[old].name : name, e, 1, &w->outputs, b, &v));
     if (slot >= g->nodes[owner].n_in) return graph_append_input(g, owner, v);
-    graph_set_input(g, owner, slot, v);
+    TRY(edit_set_input(g, owner, slot, v));
     return NULL;
 }
 

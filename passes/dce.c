@@ -1,5 +1,5 @@
-/* dce: the runner removes what no output needs after every pass, in subgraphs too; this pass is the place to ask for
- * nothing else. It also removes uses of values by nodes whose outputs are all unused inside one walk. */
+/* dce: nodes and constants that no output needs. The runner does the same after every pass, in subgraphs too; this pass
+ * is for pipelines that want nothing else. */
 #include "passes/edit.h"
 
 Status pass_dce(Graph *g, const PassOptions *o, PassStats *stats) {

@@ -26,6 +26,41 @@ bool edit_same_type(const Graph *g, ValueId a, ValueId b) {
     return x && y && type_equal(x, y);
 }
 
+bool edit_same_dims(const Type *a, const Type *b) {
+    if (a->kind != TYPE_TENSOR || b->kind != TYPE_TENSOR || a->rank < 0 || a->rank != b->rank) return false;
+    return !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+}
+
+bool edit_same_without_ones(const Type *a, const Type *b) {
+    int i = 0, k = 0;
+    for (;;) {
+        while (i < a->rank && a->dims[i] == 1) i++;
+        while (k < b->rank && b->dims[k] == 1) k++;
+        if (i == a->rank || k == b->rank) return i == a->rank && k == b->rank;
+        if (a->dims[i++] != b->dims[k++]) return false;
+    }
+}
+
+/* Products of dims on one side are equal, by numbers or by the same symbols. */
+static bool same_product(const Dim *a, int na, const Dim *b, int nb) {
+    int64_t x = 1, y = 1;
+    bool numbers = true, listed = na == nb;
+    for (int i = 0; i < na; i++) numbers = numbers && !DIM_IS_SYM(a[i]) && !__builtin_mul_overflow(x, a[i], &x);
+    for (int i = 0; i < nb; i++) numbers = numbers && !DIM_IS_SYM(b[i]) && !__builtin_mul_overflow(y, b[i], &y);
+    for (int i = 0; listed && i < na; i++) listed = a[i] == b[i];
+    return (numbers && x == y) || listed;
+}
+
+int edit_view_axis(const Type *in, const Type *out, int axis) {
+    for (int i = 0; i < in->rank; i++) {
+        if (in->dims[i] != out->dims[axis] || in->dims[i] == 1) continue;
+        if (same_product(in->dims, i, out->dims, axis) ||
+            same_product(in->dims + i + 1, in->rank - i - 1, out->dims + axis + 1, out->rank - axis - 1))
+            return i;
+    }
+    return -1;
+}
+
 bool edit_scalar(const Graph *g, ValueId v, double *out) {
     const Tensor *t = graph_constant(g, v);
     if (!t || tensor_count(t) != 1 || (!elem_is_float(t->elem) && !elem_is_int(t->elem))) return false;
@@ -63,6 +98,11 @@ Status edit_add_floats(Graph *g, const char *name, ElemType e, int rank, const i
     int64_t n = tensor_count(&t);
     for (int64_t i = 0; i < n; i++) tensor_set_f64(&t, i, v[i]);
     return graph_add_constant(g, name, t, out);
+}
+
+Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v) {
+    graph_set_input(g, n, slot, v);
+    return g->nodes[n].in[slot] == v ? NULL : status_oom();
 }
 
 Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done) {
@@ -120,7 +160,7 @@ Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const Value
     TRY(graph_build(g, "", op, g->nodes[id].name, 1 + n_extra, in, &out, node));
     move_last(g, position_of(g, id) + 1);
     TRY(graph_replace_uses(g, v, out));
-    graph_set_input(g, *node, 0, v); /* its own use went along */
+    TRY(edit_set_input(g, *node, 0, v)); /* its own use went along */
     g->values[out].type = outer;
     g->values[v].type = *inner;
     g->values[v].known = NULL;

@@ -18,6 +18,12 @@ NodeId edit_producer(const Graph *g, ValueId v, const char *op);
 const Type *edit_ranked(const Graph *g, ValueId v);
 /* Equal tensor types of known rank. */
 bool edit_same_type(const Graph *g, ValueId a, ValueId b);
+/* Equal dims of tensors of known rank, whatever their elements. */
+bool edit_same_dims(const Type *a, const Type *b);
+/* The dims that are not 1 are equal and in the same order. */
+bool edit_same_without_ones(const Type *a, const Type *b);
+/* The axis of a view's input that runs like `axis` of its output; -1 when the view splits or merges it. */
+int edit_view_axis(const Type *in, const Type *out, int axis);
 
 /* ---- reading constants ---- */
 
@@ -36,6 +42,9 @@ PARE_NODISCARD Status edit_add_floats(Graph *g, const char *name, ElemType e, in
                                       const double *v, ValueId *out);
 
 /* ---- replacing ---- */
+
+/* graph_set_input that reports when memory is short. */
+PARE_NODISCARD Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v);
 
 /* Gives the uses of `old` (a one-output node's output) to v and removes the node, unless that would only put an
  * Identity in its place (old is a model output and v an input, constant or output too). *done tells. */

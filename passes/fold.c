@@ -160,7 +160,7 @@ static Status fold_reshape_target(Fold *f, NodeId id) {
         if (!target_dim(in, out->dims[i], i, &used_minus_one, &target[i])) return NULL;
     ValueId shape;
     TRY(edit_add_ints(g, g->values[n->in[1]].name, target, out->rank, &shape));
-    graph_set_input(g, id, 1, shape);
+    TRY(edit_set_input(g, id, 1, shape));
     f->stats->changed++;
     return NULL;
 }

@@ -6,10 +6,14 @@
  *   - affine maps in front of them, where no padding is in the way
  *   - chains of Mul, Div or Add by constants become one; Sub of a constant becomes Add; Div by a power of two becomes
  * Mul
- *   - MatMul of rank 2 with an Add of a constant row becomes Gemm
+ *   - a Pad into the Conv or pool behind it
+ *   - the product of a one-hot encoding and a table becomes a Gather; pointwise ops on
+ *     gathered rows of a small table go into the table
+ *   - MatMul of rank 2 with an Add of a constant row becomes Gemm, in one plain form
  *
  * Folded constants are computed in double and rounded once, so results differ from the original's by rounding only. */
 #include "passes/affine.h"
+#include "passes/fuse_parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -23,27 +27,6 @@ typedef struct Fuse {
 
 /* ---- affine maps behind ---- */
 
-/* Products of dims on one side are equal, by numbers or by the same symbols. */
-static bool same_product(const Dim *a, int na, const Dim *b, int nb) {
-    int64_t x = 1, y = 1;
-    bool numbers = true, listed = na == nb;
-    for (int i = 0; i < na; i++) numbers = numbers && !DIM_IS_SYM(a[i]) && !__builtin_mul_overflow(x, a[i], &x);
-    for (int i = 0; i < nb; i++) numbers = numbers && !DIM_IS_SYM(b[i]) && !__builtin_mul_overflow(y, b[i], &y);
-    for (int i = 0; listed && i < na; i++) listed = a[i] == b[i];
-    return (numbers && x == y) || listed;
-}
-
-/* The axis of a view's input that runs like `axis` of its output; -1 when the view splits or merges it. */
-static int view_axis(const Type *in, const Type *out, int axis) {
-    for (int i = 0; i < in->rank; i++) {
-        if (in->dims[i] != out->dims[axis] || in->dims[i] == 1) continue;
-        if (same_product(in->dims, i, out->dims, axis) ||
-            same_product(in->dims + i + 1, in->rank - i - 1, out->dims + axis + 1, out->rank - axis - 1))
-            return i;
-    }
-    return -1;
-}
-
 /* The input through which an affine map along *axis (-1: scalar) may move up across node n; NO_ID when it may not. */
 static ValueId step_up(const Graph *g, const Node *n, const Affine *f, int *axis) {
     const Type *in = n->n_in ? edit_ranked(g, n->in[0]) : NULL, *out = edit_ranked(g, n->out[0]);
@@ -55,7 +38,7 @@ static ValueId step_up(const Graph *g, const Node *n, const Affine *f, int *axis
         return n->in[0];
     }
     if (n->op->flags & OPF_VIEW) {
-        if (*axis >= 0 && (*axis = view_axis(in, out, *axis)) < 0) return NO_ID;
+        if (*axis >= 0 && (*axis = edit_view_axis(in, out, *axis)) < 0) return NO_ID;
         return n->in[0];
     }
     bool scalar_factor = *axis < 0 && f->n == 1 && !f->shift;
@@ -247,27 +230,33 @@ static Status canonical_operand(Fuse *k, NodeId id, bool *done) {
     return edit_replace(g, id, op_find("", div ? "Mul" : "Add"), 2, in, &node);
 }
 
-/* ---- Gemm ---- */
-
-static Status to_gemm(Fuse *k, NodeId id, bool *done) {
+/* Constant operands lose leading dims of size 1 that another operand has anyway: one form for all that look at them. */
+static Status strip_leading_ones(Fuse *k, NodeId id, bool *done) {
+    static const char *const ops[] = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where"};
     Graph *g = k->g;
     const Node *n = &g->nodes[id];
-    Weighted w;
-    if (!op_is(n, "MatMul") || !weighted_read(g, id, &w) || w.add == NO_ID) return NULL;
-    const Type *t = edit_ranked(g, n->in[0]);
-    if (t->rank != 2) return NULL;
-    const Node *add = &g->nodes[w.add];
-    ValueId in[3] = {n->in[0], n->in[1], add->in[add->in[0] == n->out[0] ? 1 : 0]};
-    const Tensor *c = graph_constant(g, in[2]);
-    if (c->rank != 1 || c->dims[0] != w.outputs) {
-        double *row = ARENA_ARRAY(k->scratch, double, w.outputs);
-        TRY_ALLOC(row);
-        for (int64_t i = 0; i < w.outputs; i++) row[i] = tensor_get_f64(c, tensor_count(c) == 1 ? 0 : i);
-        TRY(edit_add_floats(g, g->values[in[2]].name, c->elem, 1, &w.outputs, row, &in[2]));
+    bool broadcasts = false;
+    int rank = 0;
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) broadcasts |= op_is(n, ops[i]);
+    for (int i = 0; broadcasts && i < n->n_in; i++) {
+        const Type *t = graph_constant(g, n->in[i]) ? NULL : edit_ranked(g, n->in[i]);
+        if (t && t->rank > rank) rank = t->rank;
     }
-    NodeId node;
-    *done = true;
-    return edit_replace(g, w.add, op_find("", "Gemm"), 3, in, &node);
+    for (int i = 0; i < g->nodes[id].n_in && rank > 0; i++) {
+        ValueId v = g->nodes[id].in[i], w;
+        const Tensor *t = graph_constant(g, v);
+        int ones = 0;
+        while (t && t->rank <= rank && ones < t->rank && t->dims[ones] == 1) ones++;
+        if (!ones) continue;
+        Tensor c = tensor_ref(t);
+        if (!c.blob) TRY(tensor_clone(&c, t));
+        c.rank -= ones;
+        memmove(c.dims, c.dims + ones, (size_t)c.rank * sizeof *c.dims);
+        TRY(graph_add_constant(g, g->values[v].name, c, &w));
+        TRY(edit_set_input(g, id, (uint32_t)i, w));
+        *done = true;
+    }
+    return NULL;
 }
 
 /* ---- the pass ---- */
@@ -276,14 +265,18 @@ static Status fuse_node(Fuse *k, NodeId id, bool *done) {
     Affine f;
     arena_reset(k->scratch);
     *done = false;
-    if (affine_read(k->g, &k->g->nodes[id], k->scratch, &f)) {
+    TRY(strip_leading_ones(k, id, done));
+    if (!*done && affine_read(k->g, &k->g->nodes[id], k->scratch, &f)) {
         TRY(fuse_behind(k, id, &f, done));
         if (!*done) TRY(fuse_in_front(k, id, &f, done));
         if (!*done) TRY(fuse_scale_in_front(k, id, &f, done));
     }
     if (!*done) TRY(canonical_operand(k, id, done));
     if (!*done) TRY(merge_chain(k, id, done));
-    if (!*done) TRY(to_gemm(k, id, done));
+    if (!*done) TRY(fuse_pad(k->g, id, k->scratch, done));
+    if (!*done) TRY(fuse_one_hot(k->g, id, done));
+    if (!*done) TRY(fuse_into_table(k->g, id, k->scratch, done));
+    if (!*done) TRY(fuse_gemm(k->g, id, k->scratch, done));
     return NULL;
 }
 

@@ -3,7 +3,7 @@
  *   - of a Transpose: one; one that only moves dims of size 1: a Reshape
  *   - moved behind ops that work the same on permuted dims, when that brings it to another Transpose or joins it with
  * equal ones on all operands
- *   - into transA and transB of Gemm */
+ *   - into transB of Gemm; its transA is left to what feeds it */
 #include "passes/layout.h"
 
 #include <string.h>
@@ -90,14 +90,15 @@ static int64_t *axes_input(const Graph *g, const Node *n, int slot, int rank, Ar
     return axes;
 }
 
-/* Operand i of a pointwise op or Concat when the Transpose by p goes behind it: the value to use instead. Constants are
- * permuted back by a Transpose of their own, which folds. */
+/* What operand i of a pointwise op or Concat becomes when the Transpose by p goes behind it. `path` is the value that
+ * the Transpose will have arrived at. Constants are permuted back by a Transpose of their own, which folds. */
 typedef enum Operand { OPERAND_NO, OPERAND_AS_IS, OPERAND_TRANSPOSED, OPERAND_CONSTANT } Operand;
 
-static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p) {
+static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p, ValueId path) {
     ValueId v = n->in[i];
     Perm q;
     if (v == NO_ID) return OPERAND_AS_IS;
+    if (v == path) return OPERAND_TRANSPOSED;
     const Tensor *t = graph_constant(g, v);
     if (t)
         return tensor_count(t) == 1 && t->rank <= 1 ? OPERAND_AS_IS
@@ -107,7 +108,7 @@ static Operand operand_of(const Graph *g, const Node *n, int i, const Perm *p) {
 }
 
 /* The op can work on unpermuted inputs. */
-static bool can_pass(const Graph *g, const Node *n, const Perm *p, Arena *a) {
+static bool can_pass(const Graph *g, const Node *n, const Perm *p, ValueId path, Arena *a) {
     int64_t count;
     switch (moving_of(n)) {
     case MOVE_NO:
@@ -115,7 +116,7 @@ static bool can_pass(const Graph *g, const Node *n, const Perm *p, Arena *a) {
     case MOVE_POINTWISE:
     case MOVE_CONCAT:
         for (int i = 0; i < n->n_in; i++)
-            if (operand_of(g, n, i, p) == OPERAND_NO) return false;
+            if (operand_of(g, n, i, p, path) == OPERAND_NO) return false;
         return true;
     case MOVE_AXIS:
         return true;
@@ -130,10 +131,18 @@ static bool can_pass(const Graph *g, const Node *n, const Perm *p, Arena *a) {
 }
 
 /* Transposed operands of the op: joining two or more of them into one behind it is a gain in itself. */
-static int transposed_operands(const Graph *g, const Node *n, const Perm *p) {
+static int transposed_operands(const Graph *g, const Node *n, const Perm *p, ValueId path) {
     int count = 0;
-    for (int i = 0; i < n->n_in; i++) count += operand_of(g, n, i, p) == OPERAND_TRANSPOSED;
+    for (int i = 0; i < n->n_in; i++) count += operand_of(g, n, i, p, path) == OPERAND_TRANSPOSED;
     return count;
+}
+
+/* A Reshape that moves only dims of size 1, with a Transpose behind: the Transpose that arrives passes it
+ * (layout_view.c). */
+static bool leads_to_transpose(const Graph *g, const Node *n) {
+    const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, n->out[0]);
+    NodeId user = op_is(n, "Reshape") ? graph_single_user(g, n->out[0]) : NO_ID;
+    return user != NO_ID && op_is(&g->nodes[user], "Transpose") && in && out && edit_same_without_ones(in, out);
 }
 
 enum { MAX_LOOK = 64 };
@@ -144,9 +153,9 @@ static bool reaches_gain(const Graph *g, ValueId v, const Perm *p, Arena *a) {
         NodeId user = graph_single_user(g, v);
         if (user == NO_ID) return false;
         const Node *n = &g->nodes[user];
-        if (op_is(n, "Transpose")) return i > 0; /* directly behind: merge_pair */
-        if (!can_pass(g, n, p, a)) return false;
-        if (transposed_operands(g, n, p) > 1) return true;
+        if (op_is(n, "Transpose") || leads_to_transpose(g, n)) return i > 0; /* directly behind: merged there */
+        if (!can_pass(g, n, p, v, a)) return false;
+        if (transposed_operands(g, n, p, v) > 1) return true;
         v = n->out[0];
     }
     return false;
@@ -193,7 +202,7 @@ static Status unpermuted_inputs(Graph *g, NodeId id, const Perm *p, Arena *a, Va
         const Node *n = &g->nodes[id];
         in[i] = n->in[i];
         bool data = i == 0 || how == MOVE_POINTWISE || how == MOVE_CONCAT;
-        Operand o = data ? operand_of(g, n, i, p) : OPERAND_AS_IS;
+        Operand o = data ? operand_of(g, n, i, p, NO_ID) : OPERAND_AS_IS;
         if (o == OPERAND_TRANSPOSED) in[i] = g->nodes[g->values[n->in[i]].producer].in[0];
         if (o == OPERAND_CONSTANT) TRY(unpermuted_constant(g, id, n->in[i], p, &in[i]));
     }
@@ -218,7 +227,7 @@ static Status move_behind(Graph *g, NodeId id, const Perm *p, Arena *a, bool *do
     TRY(attr_set_ints(g, behind, "perm", p->p, p->rank));
     for (int i = 0; i < n_in; i++) {
         ValueId old = g->nodes[id].in[i];
-        graph_set_input(g, id, (uint32_t)i, in[i]);
+        TRY(edit_set_input(g, id, (uint32_t)i, in[i]));
         edit_remove_unused(g, old);
     }
     *done = true;
@@ -231,17 +240,14 @@ static Status move_behind(Graph *g, NodeId id, const Perm *p, Arena *a, bool *do
 /* ---- Gemm ---- */
 
 static Status into_gemm(Graph *g, NodeId id, bool *done) {
-    static const char *const attrs[] = {"transA", "transB"};
-    for (int i = 0; i < 2; i++) {
-        Perm p;
-        NodeId t = g->values[g->nodes[id].in[i]].producer;
-        if (!perm_of(g, t, &p) || p.rank != 2 || p.p[0] != 1) continue;
-        ValueId old = g->nodes[id].in[i];
-        TRY(attr_set_int(g, id, attrs[i], !attr_int(&g->nodes[id], attrs[i])));
-        graph_set_input(g, id, (uint32_t)i, g->nodes[t].in[0]);
-        edit_remove_unused(g, old);
-        *done = true;
-    }
+    Perm p;
+    ValueId b = g->nodes[id].in[1];
+    NodeId t = g->values[b].producer;
+    if (!perm_of(g, t, &p) || p.rank != 2 || p.p[0] != 1) return NULL;
+    TRY(attr_set_int(g, id, "transB", !attr_int(&g->nodes[id], "transB")));
+    TRY(edit_set_input(g, id, 1, g->nodes[t].in[0]));
+    edit_remove_unused(g, b);
+    *done = true;
     return NULL;
 }
 

@@ -41,7 +41,7 @@ typedef struct PatParser {
     Arena *a;
     Pattern *p;
     const char *s;
-    bool failed;
+    bool failed, out_of_memory; /* the second implies the first */
 } PatParser;
 
 static void skip_blanks(PatParser *x) { x->s += strspn(x->s, " "); }
@@ -58,6 +58,7 @@ static const char *word(PatParser *x) {
     const char *start = x->s;
     while (isalnum((unsigned char)*x->s) || *x->s == '_') x->s++;
     const char *w = arena_strndup(x->a, start, (size_t)(x->s - start));
+    x->out_of_memory = x->out_of_memory || !w;
     x->failed = x->failed || !w || x->s == start;
     return w ? w : "";
 }
@@ -102,6 +103,7 @@ static void parse_word(PatParser *x, Pat *p) {
 static Pat *parse_one(PatParser *x) {
     Pat *p = x->failed ? NULL : arena_alloc(x->a, sizeof *p);
     if (!p) {
+        x->out_of_memory = x->out_of_memory || !x->failed;
         x->failed = true;
         return NULL;
     }
@@ -145,7 +147,7 @@ static Pat *parse_either(PatParser *x) {
     if (!take(x, '|')) return first;
     Pat *p = arena_alloc(x->a, sizeof *p);
     if (!p) {
-        x->failed = true;
+        x->failed = x->out_of_memory = true;
         return NULL;
     }
     *p = (Pat){.kind = PAT_EITHER, .name = -1, .n = 1, .in = {first}};
@@ -164,6 +166,7 @@ Status match_compile(Arena *a, const char *text, const Pattern **out) {
     PatParser x = {.a = a, .p = p, .s = text};
     p->root = parse_either(&x);
     skip_blanks(&x);
+    if (x.out_of_memory) return status_oom();
     if (x.failed || *x.s) return status_make(STATUS_INTERNAL, "broken pattern '%s' at '%s'", text, x.s);
     *out = p;
     return NULL;
@@ -173,23 +176,12 @@ Status match_compile(Arena *a, const char *text, const Pattern **out) {
 
 bool match_close(double a, double b) { return fabs(a - b) <= 4e-6 * fabs(b) || a == b; }
 
-/* The dims that are not 1 are equal and in the same order. */
-static bool same_without_ones(const Type *a, const Type *b) {
-    int i = 0, k = 0;
-    for (;;) {
-        while (i < a->rank && a->dims[i] == 1) i++;
-        while (k < b->rank && b->dims[k] == 1) k++;
-        if (i == a->rank || k == b->rank) return i == a->rank && k == b->rank;
-        if (a->dims[i++] != b->dims[k++]) return false;
-    }
-}
-
 ValueId match_through_views(const Graph *g, ValueId v) {
     while (v != NO_ID && g->values[v].producer != NO_ID) {
         const Node *n = &g->nodes[g->values[v].producer];
         if (!op_is(n, "Reshape") && !op_is(n, "Squeeze") && !op_is(n, "Unsqueeze") && !op_is(n, "Expand")) break;
         const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, v);
-        if (!in || !out || !same_without_ones(in, out)) break;
+        if (!in || !out || !edit_same_without_ones(in, out)) break;
         v = n->in[0];
     }
     return v;

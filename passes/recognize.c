@@ -162,7 +162,7 @@ static Status unshifted_softmax(Graph *g, const Match *m, bool *done) {
         return NULL;
     *done = true;
     ValueId shifted = root->in[0];
-    graph_set_input(g, m->nodes[0], 0, match_value(m, "x"));
+    TRY(edit_set_input(g, m->nodes[0], 0, match_value(m, "x")));
     edit_remove_unused(g, shifted);
     return NULL;
 }

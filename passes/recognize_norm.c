@@ -14,7 +14,7 @@ enum { MAX_SCALE = 1 << 20 }; /* elements of a scale that did not exist before *
 /* Where a normalization takes place. */
 typedef struct Norm {
     ValueId x, gamma, beta; /* gamma, beta: constants of the model or NO_ID */
-    const Type *type;
+    Type type;
     bool axes[MAX_RANK];
     int n_axes, first; /* first: the lowest axis */
     double eps;
@@ -38,37 +38,38 @@ static bool read_axes(const Graph *g, ValueId v, int rank, bool *set) {
 static bool is_kept_form(const Graph *g, const Match *m, const char *name, const Norm *n) {
     if (match_value(m, name) == NO_ID) return true;
     const Type *t = edit_ranked(g, match_value(m, name));
-    if (!t || t->rank != n->type->rank) return false;
+    if (!t || t->rank != n->type.rank) return false;
     for (int i = 0; i < t->rank; i++)
-        if (t->dims[i] != (n->axes[i] ? 1 : n->type->dims[i])) return false;
+        if (t->dims[i] != (n->axes[i] ? 1 : n->type.dims[i])) return false;
     return true;
 }
 
 static bool read_norm(const Graph *g, const Match *m, Norm *n) {
     bool other[MAX_RANK];
     *n = (Norm){.x = match_value(m, "x"), .gamma = match_value(m, "gamma"), .beta = match_value(m, "beta")};
-    n->type = edit_ranked(g, n->x);
+    const Type *t = edit_ranked(g, n->x);
+    if (t) n->type = *t; /* a copy: values move when constants are added */
     n->eps = match_scalar(m, "eps");
     ValueId root = g->nodes[m->nodes[0]].out[0];
-    if (!n->type || !elem_is_float(n->type->elem) || !edit_same_type(g, n->x, root) || !(n->eps >= 0)) return false;
-    if (!read_axes(g, match_value(m, "ax"), n->type->rank, n->axes)) return false;
+    if (!t || !elem_is_float(n->type.elem) || !edit_same_type(g, n->x, root) || !(n->eps >= 0)) return false;
+    if (!read_axes(g, match_value(m, "ax"), n->type.rank, n->axes)) return false;
     ValueId bx = match_value(m, "bx");
-    if (bx != NO_ID && (!read_axes(g, bx, n->type->rank, other) || memcmp(other, n->axes, sizeof other))) return false;
-    n->first = n->type->rank;
-    for (int i = n->type->rank; i-- > 0;) {
+    if (bx != NO_ID && (!read_axes(g, bx, n->type.rank, other) || memcmp(other, n->axes, sizeof other))) return false;
+    n->first = n->type.rank;
+    for (int i = n->type.rank; i-- > 0;) {
         if (!n->axes[i]) continue;
         n->n_axes++;
         n->first = i;
-        if (DIM_IS_SYM(n->type->dims[i])) return false;
+        if (DIM_IS_SYM(n->type.dims[i])) return false;
     }
     return is_kept_form(g, m, "mu", n) && is_kept_form(g, m, "r", n);
 }
 
-static bool is_trailing(const Norm *n) { return n->first == n->type->rank - n->n_axes; }
+static bool is_trailing(const Norm *n) { return n->first == n->type.rank - n->n_axes; }
 
 static bool is_spatial(const Norm *n) {
-    int rank = n->type->rank;
-    return rank >= 4 && n->first == 2 && n->n_axes == rank - 2 && !DIM_IS_SYM(n->type->dims[1]);
+    int rank = n->type.rank;
+    return rank >= 4 && n->first == 2 && n->n_axes == rank - 2 && !DIM_IS_SYM(n->type.dims[1]);
 }
 
 /* The elements of a constant (or `deflt` when v is NO_ID) over the dims that `along` marks, expanded to their full
@@ -106,12 +107,12 @@ static Status scale_constant(Graph *g, const Match *m, const Norm *n, const bool
     TRY_ALLOC(a);
     int64_t count, dims[MAX_RANK];
     int rank = 0;
-    for (int i = 0; i < n->type->rank; i++)
-        if (along[i]) dims[rank++] = n->type->dims[i];
-    double *v = spread(g, from, n->type, along, deflt, a, &count);
+    for (int i = 0; i < n->type.rank; i++)
+        if (along[i]) dims[rank++] = n->type.dims[i];
+    double *v = spread(g, from, &n->type, along, deflt, a, &count);
     char name[256];
     snprintf(name, sizeof name, "%.200s_%s", g->nodes[m->nodes[0]].name, suffix);
-    Status st = v ? edit_add_floats(g, name, n->type->elem, rank, dims, v, out) : NULL;
+    Status st = v ? edit_add_floats(g, name, n->type.elem, rank, dims, v, out) : NULL;
     *ok = v != NULL;
     arena_free(a);
     return st;
@@ -139,15 +140,15 @@ static Status trailing_norm(Graph *g, NodeId old, const char *op, ValueId *in, i
 
 /* One axis in the middle: Transpose it to the end, normalize, Transpose back. */
 static Status middle_norm(Graph *g, const Match *m, const Norm *n, ValueId *in) {
-    int rank = n->type->rank;
+    int rank = n->type.rank;
     int64_t perm[MAX_RANK], back[MAX_RANK];
-    Type t = *n->type;
+    Type t = n->type;
     for (int i = 0, k = 0; i < rank; i++)
         if (i != n->first) perm[k++] = i;
     perm[rank - 1] = n->first;
     for (int i = 0; i < rank; i++) {
         back[perm[i]] = i;
-        t.dims[i] = n->type->dims[perm[i]];
+        t.dims[i] = n->type.dims[perm[i]];
     }
     NodeId root = m->nodes[0], node;
     TRY(edit_insert(g, root, "Transpose", g->nodes[root].name, 1, &n->x, &t, &in[0], &node));
@@ -281,9 +282,9 @@ Status recognize_norm_affine(Graph *g, NodeId id, bool *done) {
     if (multiply) TRY(combine(g, norm, along, 1, c, true, &scale, &ok));
     if (ok && (has_bias || !multiply)) TRY(combine(g, norm, along, 2, c, multiply, &bias, &ok));
     if (!ok) return NULL;
-    if (scale != NO_ID) graph_set_input(g, id_norm, 1, scale);
+    if (scale != NO_ID) TRY(edit_set_input(g, id_norm, 1, scale));
     if (bias != NO_ID && norm->n_in > 2)
-        graph_set_input(g, id_norm, 2, bias);
+        TRY(edit_set_input(g, id_norm, 2, bias));
     else if (bias != NO_ID)
         TRY(graph_append_input(g, id_norm, bias));
     return edit_bypass(g, id, y, done);

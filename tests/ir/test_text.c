@@ -6,8 +6,8 @@
  *   # >>> expected graph        (or "# >>> error": a part of the error's message on the lines below)
  *   graph … { … }
  *
- * After a pipeline the result must also compute the same as the original on random inputs. `--update` rewrites the expected
- * parts with what came out. */
+ * After a pipeline the result must also compute the same as the original on random inputs. `--update` rewrites the
+ * expected parts with what came out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -156,7 +156,8 @@ static void run_case(void **state) {
     c->actual = mem_strdup(st ? status_text(st) : out.data);
     status_free(st);
     buf_free(&out);
-    if (c->expect_error ? st && strstr(c->actual, strip(c->expected)) != NULL : !strcmp(strip(c->expected), strip(c->actual)))
+    if (c->expect_error ? st && strstr(c->actual, strip(c->expected)) != NULL
+                        : !strcmp(strip(c->expected), strip(c->actual)))
         return;
     fail_msg("expected:\n%s\nfound:\n%s", c->expected, c->actual);
 }

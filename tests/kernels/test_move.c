@@ -14,6 +14,8 @@ static const Move MOVES[] = {
     {.rank = 2, .dims = {16, 16}, .to_stride = {1, 16}, .from_stride = {16, 1}},
     {.rank = 2, .dims = {3, 5000}, .to_stride = {1, 5}, .from_stride = {5000, 1}},
     {.rank = 2, .dims = {5000, 3}, .to_stride = {1, 5001}, .from_stride = {7, 1}},
+    {.rank = 2, .dims = {3, 2503}, .to_stride = {1, 3}, .from_stride = {2600, 1}},
+    {.rank = 2, .dims = {2503, 3}, .to_stride = {1, 2700}, .from_stride = {3, 1}},
     {.rank = 2, .dims = {250, 129}, .to_stride = {1, 250}, .from_stride = {129, 1}},
     {.rank = 4, .dims = {2, 3, 5, 7}, .to_stride = {105, 1, 21, 3}, .from_stride = {105, 35, 7, 1}},
     {.rank = 4, .dims = {2, 1, 9, 33}, .to_stride = {1000, 7, 100, 1}, .from_stride = {297, 297, 33, 1}},

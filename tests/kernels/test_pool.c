@@ -193,7 +193,7 @@ static void test_global(void **state) {
     test_teams(teams);
     uint32_t isa[ISA_COUNT];
     const size_t n_isa = test_isas("pool_f32", isa);
-    const int64_t pixels[] = {1, 2, 3, 4, 5, 49, 64};
+    const int64_t pixels[] = {1, 2, 3, 4, 5, 49, 64, 257, 258, 1031};
     const int32_t channels[] = {1, 7, 8, 15, 16, 17, 63, 64, 65, 130};
     for (size_t i = 0; i < n_isa; i++)
         for (size_t a = 0; a < COUNT_OF(pixels); a++)

@@ -20,9 +20,12 @@ static double uniform(uint64_t *s) { return (double)(next_random(s) >> 11) * 0x1
 void equiv_fill(Tensor *t, uint64_t *seed, int64_t max_int) {
     int64_t n = tensor_count(t);
     for (int64_t i = 0; i < n; i++) {
-        if (elem_is_float(t->elem)) tensor_set_f64(t, i, 2 * (uniform(seed) + uniform(seed) + uniform(seed)) - 3);
-        else if (t->elem == ELEM_BOOL) tensor_set_i64(t, i, (int64_t)(next_random(seed) & 1));
-        else tensor_set_i64(t, i, (int64_t)(next_random(seed) % (uint64_t)(max_int + 1)));
+        if (elem_is_float(t->elem))
+            tensor_set_f64(t, i, 2 * (uniform(seed) + uniform(seed) + uniform(seed)) - 3);
+        else if (t->elem == ELEM_BOOL)
+            tensor_set_i64(t, i, (int64_t)(next_random(seed) & 1));
+        else
+            tensor_set_i64(t, i, (int64_t)(next_random(seed) % (uint64_t)(max_int + 1)));
     }
 }
 
@@ -78,8 +81,8 @@ static Status compare(const char *name, const Tensor *a, const Tensor *b, const 
     diff /= scale;
     if (worst && !(diff <= *worst)) *worst = diff;
     if (diff <= o->tolerance) return NULL;
-    return status_make(STATUS_INVALID, "output '%s'[%" PRId64 "]: %.9g, then %.9g (difference %.3g of the largest)", name, at,
-                       tensor_get_f64(a, at), tensor_get_f64(b, at), diff);
+    return status_make(STATUS_INVALID, "output '%s'[%" PRId64 "]: %.9g, then %.9g (difference %.3g of the largest)",
+                       name, at, tensor_get_f64(a, at), tensor_get_f64(b, at), diff);
 }
 
 static Status make_inputs(const Graph *g, const EquivOptions *o, Tensor *inputs) {
@@ -96,7 +99,8 @@ static Status make_inputs(const Graph *g, const EquivOptions *o, Tensor *inputs)
     return NULL;
 }
 
-static Status check_with(const Graph *a, const Graph *b, const EquivOptions *o, double *worst, Tensor *inputs, Run r[2]) {
+static Status check_with(const Graph *a, const Graph *b, const EquivOptions *o, double *worst, Tensor *inputs,
+                         Run r[2]) {
     const Backend *ref = backend_find("ref");
     TRY(make_inputs(a, o, inputs));
     TRY(status_context(run_start(ref, a, o, inputs, &r[0]), "before"));

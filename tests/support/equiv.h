@@ -13,8 +13,8 @@ typedef struct EquivOptions {
     int64_t max_int; /* integer inputs lie in [0, max_int] */
 } EquivOptions;
 
-/* NULL when all outputs agree in name, type and value; else an error that says which does not. *worst (may be NULL) gets
- * the largest difference found. */
+/* NULL when all outputs agree in name, type and value; else an error that says which does not. *worst (may be NULL)
+ * gets the largest difference found. */
 PARE_NODISCARD Status equiv_check(const Graph *a, const Graph *b, const EquivOptions *o, double *worst);
 
 /* Seeded content for a tensor: floats roughly normal (|x| < 3), integers in [0, max_int], bool 0/1. */

@@ -73,7 +73,8 @@ Onnx__GraphProto *ob_subgraph(OnnxBuilder *b, const char *name) {
     return g;
 }
 
-Onnx__FunctionProto *ob_function(OnnxBuilder *b, const char *domain, const char *name, const char *in, const char *out) {
+Onnx__FunctionProto *ob_function(OnnxBuilder *b, const char *domain, const char *name, const char *in,
+                                 const char *out) {
     Onnx__FunctionProto *f = NEW(b, Onnx__FunctionProto);
     onnx__function_proto__init(f);
     f->domain = own(b, domain);
@@ -138,7 +139,8 @@ void ob_value_info(OnnxBuilder *b, Onnx__GraphProto *g, const char *name, ElemTy
 
 /* ---- tensors ---- */
 
-Onnx__TensorProto *ob_tensor(OnnxBuilder *b, const char *name, ElemType e, const char *dims, const void *raw, size_t n) {
+Onnx__TensorProto *ob_tensor(OnnxBuilder *b, const char *name, ElemType e, const char *dims, const void *raw,
+                             size_t n) {
     Onnx__TensorProto *t = NEW(b, Onnx__TensorProto);
     onnx__tensor_proto__init(t);
     t->name = own(b, name);
@@ -196,14 +198,15 @@ static Onnx__NodeProto *node(OnnxBuilder *b, const char *op, const char *name, c
     return n;
 }
 
-Onnx__NodeProto *ob_node(OnnxBuilder *b, Onnx__GraphProto *g, const char *op, const char *name, const char *in, const char *out) {
+Onnx__NodeProto *ob_node(OnnxBuilder *b, Onnx__GraphProto *g, const char *op, const char *name, const char *in,
+                         const char *out) {
     Onnx__NodeProto *n = node(b, op, name, in, out);
     PUSH(b, g->node, g->n_node, n);
     return n;
 }
 
-Onnx__NodeProto *ob_function_node(OnnxBuilder *b, Onnx__FunctionProto *f, const char *op, const char *name, const char *in,
-                                  const char *out) {
+Onnx__NodeProto *ob_function_node(OnnxBuilder *b, Onnx__FunctionProto *f, const char *op, const char *name,
+                                  const char *in, const char *out) {
     Onnx__NodeProto *n = node(b, op, name, in, out);
     PUSH(b, f->node, f->n_node, n);
     return n;
@@ -217,7 +220,8 @@ Onnx__AttributeProto *ob_attr(OnnxBuilder *b, Onnx__NodeProto *n, const char *na
     return a;
 }
 
-static Onnx__AttributeProto *typed(OnnxBuilder *b, Onnx__NodeProto *n, const char *name, Onnx__AttributeProto__AttributeType type) {
+static Onnx__AttributeProto *typed(OnnxBuilder *b, Onnx__NodeProto *n, const char *name,
+                                   Onnx__AttributeProto__AttributeType type) {
     Onnx__AttributeProto *a = ob_attr(b, n, name);
     a->has_type = 1;
     a->type = type;

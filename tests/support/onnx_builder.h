@@ -1,4 +1,5 @@
-/* Small ONNX models for tests, made with protobuf-c. Memory is the builder's; running out of it ends the test program. */
+/* Small ONNX models for tests, made with protobuf-c. Memory is the builder's; running out of it ends the test program.
+ */
 #ifndef PARE_TESTS_SUPPORT_ONNX_BUILDER_H
 #define PARE_TESTS_SUPPORT_ONNX_BUILDER_H
 
@@ -24,7 +25,8 @@ Onnx__GraphProto *ob_subgraph(OnnxBuilder *b, const char *name);
 /* `in` and `out`: names separated by commas, "" for none. */
 Onnx__FunctionProto *ob_function(OnnxBuilder *b, const char *domain, const char *name, const char *in, const char *out);
 
-/* dims: "1,N,?" (numbers, symbols, ? = left open), "" = scalar, NULL = no shape; elem ELEM_UNDEFINED: no type at all. */
+/* dims: "1,N,?" (numbers, symbols, ? = left open), "" = scalar, NULL = no shape; elem ELEM_UNDEFINED: no type at all.
+ */
 void ob_input(OnnxBuilder *b, Onnx__GraphProto *g, const char *name, ElemType e, const char *dims);
 void ob_output(OnnxBuilder *b, Onnx__GraphProto *g, const char *name, ElemType e, const char *dims);
 void ob_value_info(OnnxBuilder *b, Onnx__GraphProto *g, const char *name, ElemType e, const char *dims);
@@ -38,9 +40,10 @@ void ob_int64s(OnnxBuilder *b, Onnx__GraphProto *g, const char *name, const char
 void ob_external(OnnxBuilder *b, Onnx__TensorProto *t, const char *location, const char *offset, const char *length);
 
 /* Nodes; `in` and `out` separated by commas, empty names are absent ("x,,scales"). */
-Onnx__NodeProto *ob_node(OnnxBuilder *b, Onnx__GraphProto *g, const char *op, const char *name, const char *in, const char *out);
-Onnx__NodeProto *ob_function_node(OnnxBuilder *b, Onnx__FunctionProto *f, const char *op, const char *name, const char *in,
-                                  const char *out);
+Onnx__NodeProto *ob_node(OnnxBuilder *b, Onnx__GraphProto *g, const char *op, const char *name, const char *in,
+                         const char *out);
+Onnx__NodeProto *ob_function_node(OnnxBuilder *b, Onnx__FunctionProto *f, const char *op, const char *name,
+                                  const char *in, const char *out);
 Onnx__AttributeProto *ob_attr(OnnxBuilder *b, Onnx__NodeProto *n, const char *name);
 void ob_attr_int(OnnxBuilder *b, Onnx__NodeProto *n, const char *name, int64_t v);
 void ob_attr_float(OnnxBuilder *b, Onnx__NodeProto *n, const char *name, float v);

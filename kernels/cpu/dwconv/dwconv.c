@@ -111,18 +111,32 @@ static double dw_u8_bound(const DwconvU8 *d, const int8_t *w, const int32_t *bia
     return worst;
 }
 
+/* Whether the kernels of `ops` compute this problem; all but the plain ones have limits. */
+static bool dw_u8_applicable(const DwconvU8 *d, const DwconvU8Ops *ops, double bound) {
+    if (ops->group == 1) return true;
+    const int64_t groups = (d->s.kh + ops->group - 1) / ops->group;
+    const int64_t columns = (((int64_t)d->s.kw - 1) * d->s.dx + 1) * groups;
+    return columns <= ops->max_columns && bound < 2147483000.0;
+}
+
+/* The cheapest applicable row. */
+static const DwconvU8Ops *dw_u8_choose(const DwconvU8 *d, double bound, uint32_t isa_bits) {
+    size_t count;
+    const Kernel2 *rows = kernel2_rows(&count);
+    const DwconvU8Ops *best = kernel2_find("dwconv_u8", 0)->ops;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rows[i].family, "dwconv_u8") != 0 || !(isa_bits >> rows[i].isa & 1u)) continue;
+        const DwconvU8Ops *ops = rows[i].ops;
+        const int64_t cost = (int64_t)dw_blocks(d->s.c, ops->block) * ops->cost;
+        if (dw_u8_applicable(d, ops, bound) && cost < (int64_t)dw_blocks(d->s.c, best->block) * best->cost) best = ops;
+    }
+    return best;
+}
+
 void dwconv_u8_prepare(DwconvU8 *d, const int8_t *w, const int32_t *bias, const float *mult, uint32_t isa_bits) {
     int k, stride;
-    const Kernel2 *row = kernel2_find("dwconv_u8", isa_bits);
-    d->ops = row->ops;
-    const bool small = dw_is_small(&d->s, &k, &stride);
-    if (d->ops->group > 1) {
-        const int64_t groups = (d->s.kh + d->ops->group - 1) / d->ops->group;
-        const int64_t columns = (((int64_t)d->s.kw - 1) * d->s.dx + 1) * groups;
-        if (columns > d->ops->max_columns || !(dw_u8_bound(d, w, bias, mult) < 2147483000.0))
-            d->ops = kernel2_find("dwconv_u8", 0)->ops;
-    }
-    d->row = small ? d->ops->small[k][stride] : d->ops->any;
+    d->ops = dw_u8_choose(d, dw_u8_bound(d, w, bias, mult), isa_bits);
+    d->row = dw_is_small(&d->s, &k, &stride) ? d->ops->small[k][stride] : d->ops->any;
     d->c_step = dw_channel_step(&d->s, d->ops->block);
     d->lut_fn = quant_ops(isa_bits)->lut;
 }

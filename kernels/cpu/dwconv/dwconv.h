@@ -45,10 +45,11 @@ typedef struct {
 } DwconvF32Ops;
 
 /* block: channels per packed block; group: filter rows one dot product sums (1: the plain layout, one int8 per tap and
- * channel); parts and max_columns: see dwq_pack.h and dwconv_u8_body.h. Rows with group > 1 clamp by the saturation of
- * the integer packs, which needs |acc * mult| < 2^31; prepare proves that from the weights or takes the plain row. */
+ * channel); cost: of a block, to choose between block sizes; parts and max_columns: see dwq_pack.h and
+ * dwconv_u8_body.h. Rows with group > 1 clamp by the saturation of the integer packs, which needs |acc * mult| < 2^31;
+ * prepare proves that from the weights or takes the plain row. */
 typedef struct {
-    int32_t block, group, parts, max_columns;
+    int32_t block, group, parts, max_columns, cost;
     DwconvU8RowFn small[2][2], any;
 } DwconvU8Ops;
 

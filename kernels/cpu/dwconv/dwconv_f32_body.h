@@ -6,7 +6,7 @@
 #include "kernels/cpu/dwconv/dwconv.h"
 #include "kernels/cpu/eltwise/vf_name.h"
 
-#define DW_NX     4
+#define DW_NX     (VF_REGS >= 32 ? 6 : 4)
 #define DW_INLINE static inline __attribute__((always_inline))
 
 /* Filter rows that fall inside the image for output row oy. */
@@ -42,13 +42,13 @@ DW_INLINE void dw_tile(const DwRow *r, int32_t ox, int32_t nx, int32_t c, int32_
     const float *w = d->packed + (size_t)(c / VF_N) * (size_t)(K * K + 1) * VF_N;
     const vf bias = vf_load(w);
     vf acc[DW_NX], col[(DW_NX - 1) * 2 + 5];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < DW_NX; i++) acc[i] = bias;
     const int32_t ix = ox * S - d->s.pad_left, n_cols = (DW_NX - 1) * S + K;
     for (int32_t ky = r->ky0; ky < r->ky1; ky++) {
         const float *x = r->x + ky * r->row_pitch + ix * r->col_pitch + c;
         const float *wk = w + (size_t)(1 + ky * K) * VF_N;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int j = 0; j < n_cols; j++) {
             const bool inside = !edge || (ix + j >= 0 && ix + j < d->s.w);
             col[j] = inside ? dw_load(x + j * r->col_pitch, lanes) : vf_zero();
@@ -56,13 +56,13 @@ DW_INLINE void dw_tile(const DwRow *r, int32_t ox, int32_t nx, int32_t c, int32_
 #pragma GCC unroll 8
         for (int kx = 0; kx < K; kx++) {
             const vf wv = vf_load(wk + kx * VF_N);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int i = 0; i < DW_NX; i++) acc[i] = vf_fma(col[i * S + kx], wv, acc[i]);
         }
     }
     const vf lo = vf_set1(d->lo), hi = vf_set1(d->hi);
     float *y = r->y + (size_t)ox * d->s.y_ld + c;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < DW_NX; i++)
         if (!edge || i < nx) dw_store(y + (size_t)i * d->s.y_ld, acc[i], lo, hi, lanes);
 }
@@ -89,7 +89,11 @@ DW_INLINE void dw_small(const DwconvF32 *d, const float *x, float *y, int32_t oy
             for (int32_t c = c0; c < full; c += VF_N) dw_tile(&r, ox, nx, c, VF_N, K, S, true);
         else
             for (int32_t c = c0; c < full; c += VF_N) dw_tile(&r, ox, DW_NX, c, VF_N, K, S, false);
-        if (full < c1) dw_tile(&r, ox, nx, full, c1 - full, K, S, true);
+        if (full == c1) continue;
+        if (edge)
+            dw_tile(&r, ox, nx, full, c1 - full, K, S, true);
+        else
+            dw_tile(&r, ox, DW_NX, full, c1 - full, K, S, false);
     }
 }
 

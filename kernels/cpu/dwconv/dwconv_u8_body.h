@@ -6,6 +6,7 @@
  *   dwq_interleave    4 rows of bytes to DWQ_J * DWQ_PARTS vectors in memory
  *   dwq_dot           acc += sum of 4 rows' products
  *   dwq_requant       4 accumulators to CB bytes
+ *   DWQ_COST          time of a block in arbitrary units, to choose between block sizes (measured on 14x14 images, 3x3)
  *
  * Two steps per run of outputs and block of channels: the image columns under the run are interleaved once into a
  * buffer (padding becomes the zero point there), then every output sums its columns' dot products. */
@@ -130,5 +131,6 @@ const DwconvU8Ops VF_NAME(dwconv_u8) = {.block = DWQ_CB,
                                         .group = DWQ_GROUP,
                                         .parts = DWQ_PARTS,
                                         .max_columns = DW_BUFFER / DW_COLUMN,
+                                        .cost = DWQ_COST,
                                         .small = {{dw_k3s1, dw_k3s2}, {dw_k5s1, dw_k5s2}},
                                         .any = dw_any};

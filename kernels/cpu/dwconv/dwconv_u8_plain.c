@@ -24,7 +24,7 @@ static void dw_pixel(const DwconvU8 *d, const uint8_t *x, uint8_t *y, int32_t iy
             }
             const uint8_t *p = x + ((size_t)py * (size_t)s->w + (size_t)px) * s->x_ld + c;
             if (lanes == DW_BLOCK)
-                for (int i = 0; i < DW_BLOCK; i++) acc[i] += p[i] * w[i];
+                for (int i = 0; i < DW_BLOCK; i++) acc[i] += (int16_t)(p[i] * w[i]); /* fits: 255 * 128 < 2^15 */
             else
                 for (int i = 0; i < lanes; i++) acc[i] += p[i] * w[i];
         }
@@ -39,4 +39,4 @@ static void dw_any(const DwconvU8 *d, const uint8_t *x, uint8_t *y, int32_t oy, 
 }
 
 const DwconvU8Ops dwconv_u8_plain = {
-    .block = DW_BLOCK, .group = 1, .small = {{dw_any, dw_any}, {dw_any, dw_any}}, .any = dw_any};
+    .block = DW_BLOCK, .group = 1, .cost = 170, .small = {{dw_any, dw_any}, {dw_any, dw_any}}, .any = dw_any};

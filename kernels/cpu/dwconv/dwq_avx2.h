@@ -1,5 +1,6 @@
 /* Integer depthwise layer on 256-bit vectors; the file that includes it sets DWQ_VNNI to 0 (vpmaddwd), or to 1 and
- * DWQ_DPBUSD to the intrinsic of its encoding. */
+ * DWQ_DPBUSD to the intrinsic of its encoding, and DWQ_MASKED to 1 where AVX-512VL has masked moves and 32 registers.
+ */
 #ifndef PARE_KERNELS_CPU_DWCONV_DWQ_AVX2_H
 #define PARE_KERNELS_CPU_DWCONV_DWQ_AVX2_H
 
@@ -12,7 +13,7 @@
 #include "kernels/cpu/simd.h"
 
 #define DWQ_CB    32
-#define DWQ_NX    2
+#define DWQ_NX    (DWQ_MASKED ? 4 : 2)
 #define DWQ_PARTS (DWQ_VNNI ? 1 : 2)
 
 typedef __m256i dwq_b;
@@ -20,16 +21,20 @@ typedef __m256i dwq_i;
 
 static inline dwq_b dwq_set1(uint8_t v) { return _mm256_set1_epi8((char)v); }
 static inline dwq_b dwq_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
-static inline dwq_b dwq_loadn(const uint8_t *p, int32_t n) {
-    uint8_t b[DWQ_CB] = {0};
-    memcpy(b, p, (size_t)n);
-    return dwq_load(b);
-}
 static inline void dwq_store(uint8_t *p, dwq_b v) { _mm256_storeu_si256((__m256i *)p, v); }
+static inline dwq_b dwq_loadn(const uint8_t *p, int32_t n) {
+#if DWQ_MASKED
+    return _mm256_maskz_loadu_epi8((__mmask32)((1u << (uint32_t)n) - 1), p);
+#else
+    uint8_t b[DWQ_CB];
+    dwq_copy(b, p, n);
+    return dwq_load(b);
+#endif
+}
 static inline void dwq_storen(uint8_t *p, dwq_b v, int32_t n) {
     uint8_t b[DWQ_CB];
     dwq_store(b, v);
-    memcpy(p, b, (size_t)n);
+    dwq_copy(p, b, n);
 }
 static inline dwq_i dwq_load_i(const char *p) { return _mm256_load_si256((const __m256i *)(const void *)p); }
 static inline void dwq_store_i(char *p, dwq_i v) { _mm256_store_si256((__m256i *)(void *)p, v); }

@@ -23,7 +23,9 @@ static inline dwq_b dwq_loadn(const uint8_t *p, int32_t n) {
 }
 static inline void dwq_store(uint8_t *p, dwq_b v) { _mm512_storeu_si512(p, v); }
 static inline void dwq_storen(uint8_t *p, dwq_b v, int32_t n) {
-    _mm512_mask_storeu_epi8(p, (1ull << (uint32_t)n) - 1, v);
+    uint8_t b[DWQ_CB];
+    dwq_store(b, v);
+    dwq_copy(p, b, n);
 }
 static inline dwq_i dwq_load_i(const char *p) { return _mm512_load_si512(p); }
 

@@ -115,4 +115,11 @@ static inline void vb_storen(uint8_t *p, vb v, size_t n) {
 }
 static inline vb vb_max(vb a, vb b) { return _mm256_max_epu8(a, b); }
 
+typedef __m256i vh;
+static inline vh vh_load_u8(const uint8_t *p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)); }
+static inline vh vh_add(vh a, vh b) { return _mm256_add_epi16(a, b); }
+static inline vh vh_zero(void) { return _mm256_setzero_si256(); }
+static inline vi vh_low(vh a) { return _mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)); }
+static inline vi vh_high(vh a) { return _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)); }
+
 #endif

@@ -91,4 +91,11 @@ static inline void vb_store(uint8_t *p, vb v) { _mm512_storeu_si512(p, v); }
 static inline void vb_storen(uint8_t *p, vb v, size_t n) { _mm512_mask_storeu_epi8(p, (UINT64_C(1) << n) - 1, v); }
 static inline vb vb_max(vb a, vb b) { return _mm512_max_epu8(a, b); }
 
+typedef __m512i vh;
+static inline vh vh_load_u8(const uint8_t *p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p)); }
+static inline vh vh_add(vh a, vh b) { return _mm512_add_epi16(a, b); }
+static inline vh vh_zero(void) { return _mm512_setzero_si512(); }
+static inline vi vh_low(vh a) { return _mm512_cvtepu16_epi32(_mm512_castsi512_si256(a)); }
+static inline vi vh_high(vh a) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(a, 1)); }
+
 #endif

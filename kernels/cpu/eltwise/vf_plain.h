@@ -15,6 +15,7 @@
  *   vi_load_u8, vi_store_u8  VF_N bytes widened / truncated (low bytes)
  *   vf_hmax                  largest lane; a NaN may be lost
  *   vb, VB_N                 a vector of VB_N bytes; vb_loadn reads 0 past n < VB_N
+ *   vh                       2 * VF_N 16-bit sums of bytes; vh_low, vh_high: the halves as int32
  * The rounding mode must be nearest even. */
 #ifndef PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
 #define PARE_KERNELS_CPU_ELTWISE_VF_PLAIN_H
@@ -97,14 +98,31 @@ static inline vi vi_load(const int32_t *p) {
     return v;
 }
 static inline void vi_store(int32_t *p, vi v) { memcpy(p, &v, sizeof v); }
-static inline vi vi_load_u8(const uint8_t *p) { return (vi){p[0], p[1], p[2], p[3]}; }
-static inline vi vi_load_s8(const int8_t *p) { return (vi){p[0], p[1], p[2], p[3]}; }
-static inline void vi_store_u8(uint8_t *p, vi v) {
-    for (int i = 0; i < VF_N; i++) p[i] = (uint8_t)v[i];
+typedef uint8_t vu8x4 __attribute__((vector_size(4)));
+typedef int8_t vs8x4 __attribute__((vector_size(4)));
+typedef uint16_t vu16x4 __attribute__((vector_size(8)));
+static inline vi vi_load_u8(const uint8_t *p) {
+    vu8x4 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vi);
 }
-static inline vi vi_load_u16(const uint16_t *p) { return (vi){p[0], p[1], p[2], p[3]}; }
+static inline vi vi_load_s8(const int8_t *p) {
+    vs8x4 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vi);
+}
+static inline void vi_store_u8(uint8_t *p, vi v) {
+    const vu8x4 b = __builtin_convertvector(v, vu8x4);
+    memcpy(p, &b, sizeof b);
+}
+static inline vi vi_load_u16(const uint16_t *p) {
+    vu16x4 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vi);
+}
 static inline void vi_store_u16(uint16_t *p, vi v) {
-    for (int i = 0; i < VF_N; i++) p[i] = (uint16_t)v[i];
+    const vu16x4 h = __builtin_convertvector(v, vu16x4);
+    memcpy(p, &h, sizeof h);
 }
 
 static inline vf vf_ldexp(vf a, vf n) {
@@ -137,5 +155,17 @@ static inline vb vb_max(vb a, vb b) {
     const vb m = (vb)(a > b);
     return (a & m) | (b & ~m);
 }
+
+typedef uint16_t vh __attribute__((vector_size(16)));
+typedef uint8_t vu8x8 __attribute__((vector_size(8)));
+static inline vh vh_load_u8(const uint8_t *p) {
+    vu8x8 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vh);
+}
+static inline vh vh_add(vh a, vh b) { return a + b; }
+static inline vh vh_zero(void) { return (vh){0}; }
+static inline vi vh_low(vh a) { return (vi){a[0], a[1], a[2], a[3]}; }
+static inline vi vh_high(vh a) { return (vi){a[4], a[5], a[6], a[7]}; }
 
 #endif

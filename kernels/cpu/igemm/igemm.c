@@ -13,6 +13,7 @@ enum {
     PAGE = 4096, /* addresses this far apart share a set of the L1 cache ... */
     L1_WAYS = 8, /* ... which holds so many of them */
     MOST_ROWS_LOOKED_AT = 4096,
+    NARROW = 64,               /* output columns */
     MERGE_BELOW = 16,          /* input channels under which the taps of a kernel row are always merged */
     MERGE_LENGTH = 128,        /* channels times kernel width up to which it pays: border windows are copied */
     CHUNK_WEIGHTS = 256 << 10, /* bytes of weights that should stay in L2 while the pixels pass */
@@ -76,6 +77,7 @@ static bool desc_possible(const IgemmDesc *d) {
         if (positive[i] <= 0) return false;
     if (d->ic % d->groups != 0 || d->oc % d->groups != 0) return false;
     if (d->ldx < d->ic || d->ldy < d->oc || d->ldr < d->oc || d->pad_top < 0 || d->pad_left < 0) return false;
+    if (!zero_fits(d->w_type == IGEMM_U8 ? IGEMM_U8 : IGEMM_S8, d->w_zero)) return false;
     if (!zero_fits(d->x_type, d->x_zero) || !zero_fits(d->y_type, d->y_zero)) return false;
     if (!bounds_fit(d->y_type, d->lo, d->hi)) return false;
     if (d->act != NULL && d->y_type != IGEMM_F32) return false;
@@ -115,11 +117,25 @@ static bool choose_rows(Igemm *op, KernelFamily family, Isa isa) {
     return op->lanes != 0;
 }
 
-/* Cycles per reduction step of a tile, roughly: the multiply-adds, at least their latency, and the loads beside them.
- */
-static double tile_cost(int64_t rows, int64_t panels) {
-    double macs = (double)(rows * panels);
-    return (macs < 5 ? 5 : macs) + 0.5 * (double)(rows + panels);
+/* Cycles of one kernel call, roughly. A step of the reduction costs its multiply-adds (two vectors of 32 bytes or one
+ * of 64 a cycle), at least their latency, or the weights' way from L2 when they do not stay in L1, and something for
+ * the loads; then come the call and the store. */
+static double call_cost(const Igemm *op, int64_t rows, int64_t panels, double steps) {
+    enum { LATENCY = 4, L2_BYTES_PER_CYCLE = 16, L1_WEIGHTS = 16 << 10 };
+    const double bytes = (double)(panels * op->lanes * op->kr * op->w_size), vectors = (double)(rows * panels);
+    double step = op->lanes < 16 ? 0.5 * vectors : vectors;
+    if (step < LATENCY) step = LATENCY;
+    if (steps * bytes > L1_WEIGHTS && step < bytes / L2_BYTES_PER_CYCLE) step = bytes / L2_BYTES_PER_CYCLE;
+    const double store = op->desc.x_type == IGEMM_F32 ? 2.0 : 7.0;
+    return steps * (step + 0.15 * (double)(rows + panels)) + 30.0 + store * vectors;
+}
+
+static double tile_cost(const Igemm *op, int64_t rows, int width, double kept) {
+    const double steps = (double)(op->kp / op->kr) * kept;
+    double cost = 40.0 + 1.2 * (double)(op->taps * rows); /* to point at the rows */
+    cost += (double)(op->panels / width) * call_cost(op, rows, width, steps);
+    if (op->panels % width != 0) cost += call_cost(op, rows, op->panels % width, steps);
+    return cost;
 }
 
 /* Share of the kernel rows that lie inside the input, over all output rows. */
@@ -150,14 +166,14 @@ static void choose_tiles(Igemm *op) {
             const int64_t most = aliased && row->mr > L1_WAYS - 1 ? L1_WAYS - 1 : row->mr;
             const int64_t parts = ceil_div(extent, most), height = ceil_div(extent, parts);
             const int64_t tiles = by_row ? parts * d->n * d->oh : parts;
-            double cost = (double)(op->panels / v) * tile_cost(height, v);
-            if (op->panels % v != 0) cost += tile_cost(height, op->panels % v);
-            cost *= (double)tiles * (by_row ? kept : 1.0);
+            const double cost = (double)tiles * tile_cost(op, height, v, by_row ? kept : 1.0);
             if (cost >= best) continue;
             best = cost;
             op->width = v;
             op->tiles = tiles;
             op->row_tiles = by_row ? parts : 0;
+            op->tile_base = extent / parts;
+            op->tile_rest = extent % parts;
         }
     }
 }
@@ -183,11 +199,27 @@ static void choose_chunks(Igemm *op) {
     op->m_chunks = ceil_div(op->tiles, op->m_chunk);
 }
 
+/* Rows of a converted image can bring their padding along, so that no window has to be copied later. It pays for narrow
+ * images, where many windows reach over the border. */
+static void choose_columns(Igemm *op) {
+    const IgemmDesc *d = &op->desc;
+    op->seen_iw = d->iw;
+    op->seen_left = 0;
+    if (!op->merged || d->groups > 1 || d->dilation_w > 1) return;
+    const int64_t columns = (d->ow - 1) * d->stride_w + op->window;
+    if (columns > 2 * d->iw + 2 * op->window || d->pad_left > columns) return;
+    if (!op->convert && (op->icg >= MERGE_BELOW || d->ow > NARROW)) return;
+    op->convert = true;
+    op->seen_iw = columns;
+    op->seen_left = d->pad_left;
+}
+
 /* The form of x that the kernels see. */
 static void choose_seen(Igemm *op) {
     const IgemmDesc *d = &op->desc;
     const bool padded = !op->merged && op->icg % op->kr != 0;
     op->convert = op->kr == 2 || d->x_type == IGEMM_S8 || padded;
+    choose_columns(op);
     op->seen_size = op->kr == 2 ? 2 : op->x_size;
     op->seen_group = (padded ? op->kc : op->icg) * op->seen_size;
     op->seen_pixel = op->convert ? op->seen_group * d->groups : d->ldx * op->x_size;
@@ -203,7 +235,7 @@ static bool lay_out(Igemm *op) {
     int64_t weights = times(times(panel, op->panels, &ok), d->groups, &ok);
     int64_t copy = times(op->kp, op->seen_size, &ok);
     int64_t pointers = times(times(op->taps, IGEMM_MAX_ROWS, &ok), (int64_t)sizeof(void *), &ok);
-    int64_t converted = times(times(times(d->n, d->ih, &ok), d->iw, &ok), op->seen_pixel, &ok);
+    int64_t converted = times(times(times(d->n, d->ih, &ok), op->seen_iw, &ok), op->seen_pixel, &ok);
     const int64_t most = INT64_MAX / 64;
     if (!ok || weights > most || copy > most / IGEMM_MAX_ROWS || columns > most || pointers > most) return false;
     if (op->convert && converted > most) return false;

@@ -3,12 +3,7 @@
 
 #include <string.h>
 
-/* Consecutive output pixels of one image row: output (image, oy, ox) and `count` more to the right. */
-typedef struct Span {
-    int64_t image, oy, ox, count;
-} Span;
-
-static Span span_at(const IgemmDesc *d, int64_t pixel) {
+Span igemm_span_at(const IgemmDesc *d, int64_t pixel) {
     int64_t row = pixel / d->ow;
     return (Span){.image = row / d->oh, .oy = row % d->oh, .ox = pixel % d->ow};
 }
@@ -32,7 +27,7 @@ static const char *input_row(const Igemm *op, const char *x, const Span *s, int6
     const IgemmDesc *d = &op->desc;
     int64_t iy = s->oy * d->stride_h - d->pad_top + ky * d->dilation_h;
     if (iy < 0 || iy >= d->ih) return NULL;
-    return x + (s->image * d->ih + iy) * d->iw * op->seen_pixel;
+    return x + ((s->image * d->ih + iy) * op->seen_iw + op->seen_left) * op->seen_pixel;
 }
 
 /* Small copies, many of them. */
@@ -61,8 +56,8 @@ static void point_run(const void **to, const char *from, int64_t step, int64_t b
 /* The first i in [0, most] with start + i * step >= bound, or `most`. */
 static int64_t first_at_least(int64_t bound, int64_t start, int64_t step, int64_t most) {
     if (start >= bound) return 0;
-    const int64_t i = step == 1 ? bound - start : (bound - start + step - 1) / step;
-    return i < most ? i : most;
+    if (start + (most - 1) * step < bound) return most; /* mostly one of these: no division */
+    return (bound - start + step - 1) / step;
 }
 
 /* Points at the windows of a span where they lie in x, and copies those that do not. */
@@ -73,8 +68,9 @@ static void point_windows(const Igemm *op, const char *x, const char *pad, const
     const int64_t ix0 = s->ox * d->stride_w - d->pad_left;
     const bool dense = op->seen_pixel == op->icg * op->seen_size && d->dilation_w == 1;
     /* Windows begin .. end - 1 lie inside. */
-    const int64_t begin = dense ? first_at_least(0, ix0, d->stride_w, s->count) : s->count;
-    int64_t end = dense ? first_at_least(d->iw - op->window + 1, ix0, d->stride_w, s->count) : s->count;
+    const int64_t begin = dense ? first_at_least(-op->seen_left, ix0, d->stride_w, s->count) : s->count;
+    const int64_t most = op->seen_iw - op->seen_left - op->window; /* where the last window inside may begin */
+    int64_t end = dense ? first_at_least(most + 1, ix0, d->stride_w, s->count) : s->count;
     if (end < begin) end = begin;
     for (int64_t ky = 0; ky < d->kh; ky++, to += IGEMM_MAX_ROWS) {
         const char *row = input_row(op, x, s, ky);
@@ -122,23 +118,22 @@ static void keep_kernel_rows(const IgemmDesc *d, const Span *s, KernelRows *kept
     if (end > kept->end) kept->end = end;
 }
 
-KernelRows igemm_point_rows(const Igemm *op, const char *x, const char *pad, int64_t first, int rows, char *copies,
-                            const void **pointers) {
+KernelRows igemm_point_rows(const Igemm *op, const char *x, const char *pad, Span *span, int64_t first, int rows,
+                            char *copies, const void **pointers) {
     const IgemmDesc *d = &op->desc;
     if (op->flat) {
         point_run(pointers, x + first * op->seen_pixel, op->seen_pixel, 0, rows);
         return (KernelRows){0, 1};
     }
     KernelRows kept = {d->kh, 0};
-    Span s = span_at(d, first);
-    for (int r = 0; r < rows; r += (int)s.count) {
-        if (r > 0) span_next(d, &s);
-        span_cut(d, &s, rows - r);
+    for (int r = 0; r < rows; r += (int)span->count) {
+        span_cut(d, span, rows - r);
         if (op->merged)
-            point_windows(op, x, pad, &s, copies + (size_t)r * op->copy_stride, pointers + r);
+            point_windows(op, x, pad, span, copies + (size_t)r * op->copy_stride, pointers + r);
         else
-            point_pixels(op, x, pad, &s, pointers + r);
-        keep_kernel_rows(d, &s, &kept);
+            point_pixels(op, x, pad, span, pointers + r);
+        keep_kernel_rows(d, span, &kept);
+        span_next(d, span);
     }
     if (kept.end < kept.first) kept.end = kept.first; /* all of it in the padding */
     return op->skip_taps ? kept : (KernelRows){0, d->kh};

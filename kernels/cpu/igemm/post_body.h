@@ -14,17 +14,26 @@ typedef struct QAdd {
     VecI q_zero, r_zero, zero;
 } QAdd;
 
+/* The stored value less its zero point. */
 static inline VecI qadd(const QAdd *c, VecI q, VecI r) {
     VecF a = vf_mul(vf_from_vi(vi_sub(q, c->q_zero)), c->m_q);
     VecF b = vf_mul(vf_from_vi(vi_sub(r, c->r_zero)), c->m_r);
-    return vi_add(vi_round(vf_min(c->hi, vf_max(c->lo, vf_add(a, b)))), c->zero);
+    return vi_round(vf_min(c->hi, vf_max(c->lo, vf_add(a, b))));
 }
 
-static inline VecI bytes_load(const uint8_t *p, IgemmType type) {
-    return type == IGEMM_U8 ? bytes_load_u8(p) : bytes_load_s8(p);
+static inline VecI bytes_load(const uint8_t *p, bool is_signed) {
+    return is_signed ? bytes_load_s8(p) : bytes_load_u8(p);
 }
 
-static void add_q8(const IgemmPost *p) {
+static inline VecI qadd_bytes(const QAdd *c, const uint8_t *y, const uint8_t *r, bool is_signed) {
+    VecI q[4];
+    for (int v = 0; v < 4; v++)
+        q[v] = qadd(c, bytes_load(y + v * LANES, is_signed), bytes_load(r + v * LANES, is_signed));
+    return bytes_of_4(q, c->zero, is_signed);
+}
+
+static inline void add_q8(const IgemmPost *p, const bool is_signed) {
+    enum { STEP = 4 * LANES };
     const IgemmQAdd *add = p->add;
     const QAdd c = {.m_q = vf_splat(add->m_q),
                     .m_r = vf_splat(add->m_r),
@@ -32,17 +41,16 @@ static void add_q8(const IgemmPost *p) {
                     .hi = vf_splat(add->hi - (float)add->zero),
                     .q_zero = vi_splat(p->y_zero),
                     .r_zero = vi_splat(add->r_zero),
-                    .zero = vi_splat(add->zero)};
+                    .zero = vi_splat16((int16_t)add->zero)};
     uint8_t *y = p->y;
     const uint8_t *r = p->r;
     int64_t i = 0;
-    for (; i + LANES <= p->n; i += LANES)
-        bytes_store_n(y + i, qadd(&c, bytes_load(y + i, p->y_type), bytes_load(r + i, p->y_type)), LANES);
+    for (; i + STEP <= p->n; i += STEP) bytes_store(y + i, qadd_bytes(&c, y + i, r + i, is_signed));
     if (i == p->n) return;
-    uint8_t q_tail[LANES] = {0}, r_tail[LANES] = {0};
+    uint8_t q_tail[STEP] = {0}, r_tail[STEP] = {0};
     memcpy(q_tail, y + i, (size_t)(p->n - i));
     memcpy(r_tail, r + i, (size_t)(p->n - i));
-    bytes_store_n(y + i, qadd(&c, bytes_load(q_tail, p->y_type), bytes_load(r_tail, p->y_type)), p->n - i);
+    bytes_store_n(y + i, qadd_bytes(&c, q_tail, r_tail, is_signed), p->n - i);
 }
 
 #define IGEMM_POST_KERNEL(name)                                                                                        \
@@ -51,5 +59,5 @@ static void add_q8(const IgemmPost *p) {
         if (p->y_type == IGEMM_F32)                                                                                    \
             add_f32(p);                                                                                                \
         else                                                                                                           \
-            add_q8(p);                                                                                                 \
+            add_q8(p, p->y_type == IGEMM_S8);                                                                          \
     }

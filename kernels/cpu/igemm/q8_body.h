@@ -35,53 +35,56 @@ typedef struct Sums {
     int32_t at[IGEMM_MAX_ROWS][IGEMM_WIDTHS * LANES];
 } Sums;
 
-/* rne(clamp(float(acc) * mult)): the stored value less the zero point. See docs/numerics.md. */
-ALWAYS_INLINE VecI requantize(const int32_t *acc, VecI add, const float *mult, VecF lo, VecF hi) {
-    VecF f = vf_mul(vf_from_vi(vi_add(vi_load(acc), add)), vf_load(mult));
-    return vi_round(vf_min(hi, vf_max(lo, f)));
-}
-
-ALWAYS_INLINE void store_bytes_as(const IgemmTile *t, const Sums *sums, const bool is_signed) {
-    const VecF lo = vf_splat(t->lo), hi = vf_splat(t->hi);
-    const VecI zero = vi_splat(t->y_zero), zero16 = vi_splat16((int16_t)t->y_zero);
+static void add_to_rows(const IgemmTile *t, Sums *sums) {
     for (int r = 0; r < t->mr; r++) {
-        const int32_t *acc = sums->at[r];
-        uint8_t *y = (uint8_t *)t->y + r * t->ldy;
-        const VecI add = vi_splat(t->row_add != NULL ? t->row_add[r] : 0);
-        int64_t o = 0;
-        VecI q[4];
-        for (; o + 4 * LANES <= t->n; o += 4 * LANES) {
-            UNROLL for (int i = 0; i < 4; i++) q[i] =
-                requantize(acc + o + i * LANES, add, t->mult + o + i * LANES, lo, hi);
-            bytes_store_4(y + o, bytes_of_4(q, zero16, is_signed));
-        }
-        for (; o + 2 * LANES <= t->n; o += 2 * LANES) {
-            q[0] = q[2] = requantize(acc + o, add, t->mult + o, lo, hi);
-            q[1] = q[3] = requantize(acc + o + LANES, add, t->mult + o + LANES, lo, hi);
-            bytes_store_2(y + o, bytes_of_4(q, zero16, is_signed));
-        }
-        for (; o < t->n; o += LANES) {
-            const int64_t left = t->n - o;
-            q[0] = vi_add(requantize(acc + o, add, t->mult + o, lo, hi), zero);
-            bytes_store_n(y + o, q[0], left < LANES ? left : LANES);
-        }
+        const VecI add = vi_splat(t->row_add[r]);
+        for (int64_t o = 0; o < t->n; o += LANES) vi_store(&sums->at[r][o], vi_add(vi_load(&sums->at[r][o]), add));
     }
 }
 
-static void store_bytes(const IgemmTile *t, const Sums *sums) {
-    if (t->y_type == IGEMM_S8)
-        store_bytes_as(t, sums, true);
-    else
-        store_bytes_as(t, sums, false);
+/* rne(clamp(float(acc) * mult)): the stored value less the zero point. See docs/numerics.md. */
+ALWAYS_INLINE VecI requantize(const int32_t *acc, const float *mult, VecF lo, VecF hi) {
+    VecF f = vf_mul(vf_from_vi(vi_load(acc)), vf_load(mult));
+    return vi_round(vf_min(hi, vf_max(lo, f)));
 }
+
+ALWAYS_INLINE void store_bytes(const IgemmTile *t, const Sums *sums, const int nv, const bool is_signed) {
+    const VecF lo = vf_splat(t->lo), hi = vf_splat(t->hi);
+    const VecI zero = vi_splat16((int16_t)t->y_zero);
+    uint8_t *y = t->y;
+    for (int r = 0; r < t->mr; r++, y += t->ldy) {
+        VecI q[4];
+        UNROLL for (int v = 0; v < 4; v++) {
+            /* Vectors that do not exist repeat others, and are not stored. */
+            q[v] = v < nv ? requantize(&sums->at[r][v * LANES], t->mult + v * LANES, lo, hi) : q[v % nv];
+        }
+        const VecI bytes = bytes_of_4(q, zero, is_signed);
+        if (nv == 4 && t->n == 4 * LANES)
+            bytes_store(y, bytes);
+        else
+            bytes_store_n(y, bytes, t->n);
+    }
+}
+
+/* One function for all heights of a width. */
+#define STORE_BYTES(v)                                                                                                 \
+    static void store_bytes_##v(const IgemmTile *t, const Sums *sums) {                                                \
+        if (t->y_type == IGEMM_S8)                                                                                     \
+            store_bytes(t, sums, v, true);                                                                             \
+        else                                                                                                           \
+            store_bytes(t, sums, v, false);                                                                            \
+    }
+STORE_BYTES(1)
+STORE_BYTES(2)
+STORE_BYTES(3)
+STORE_BYTES(4)
 
 static void store_words(const IgemmTile *t, const Sums *sums) {
     const VecF lo = vf_splat(t->lo), hi = vf_splat(t->hi);
     for (int r = 0; r < t->mr; r++) {
-        const VecI add = vi_splat(t->row_add != NULL ? t->row_add[r] : 0);
         for (int64_t o = 0; o < t->n; o += LANES) {
             const int64_t at = r * t->ldy + o, n = t->n - o < LANES ? t->n - o : LANES;
-            VecI acc = vi_add(vi_load(&sums->at[r][o]), add);
+            VecI acc = vi_load(&sums->at[r][o]);
             if (t->y_type == IGEMM_S32) {
                 vi_store_n((int32_t *)t->y + at, acc, n);
             } else {
@@ -102,8 +105,15 @@ ALWAYS_INLINE void tile_body(const IgemmTile *t, const int mr, const int nv) {
     UNROLL for (int r = 0; r < mr; r++) {
         UNROLL for (int v = 0; v < nv; v++) vi_store(&sums.at[r][v * LANES], acc[r][v]);
     }
-    if (t->y_type == IGEMM_U8 || t->y_type == IGEMM_S8)
-        store_bytes(t, &sums);
-    else
+    if (t->row_add != NULL) add_to_rows(t, &sums);
+    if (t->y_type != IGEMM_U8 && t->y_type != IGEMM_S8)
         store_words(t, &sums);
+    else if (nv == 1)
+        store_bytes_1(t, &sums);
+    else if (nv == 2)
+        store_bytes_2(t, &sums);
+    else if (nv == 3)
+        store_bytes_3(t, &sums);
+    else
+        store_bytes_4(t, &sums);
 }

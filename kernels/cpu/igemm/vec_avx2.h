@@ -55,18 +55,6 @@ static inline VecI vi_madd16(VecI acc, VecI a, VecI b) { return _mm256_add_epi32
 static inline VecI vi_round(VecF v) { return _mm256_cvtps_epi32(v); }
 static inline VecF vf_from_vi(VecI v) { return _mm256_cvtepi32_ps(v); }
 
-/* The low bytes of the lanes. */
-static inline __m128i low_bytes(VecI v) {
-    const __m128i pick = _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-    __m128i lo = _mm_shuffle_epi8(_mm256_castsi256_si128(v), pick);
-    __m128i hi = _mm_shuffle_epi8(_mm256_extracti128_si256(v, 1), pick);
-    return _mm_unpacklo_epi32(lo, hi);
-}
-static inline void bytes_store_n(uint8_t *p, VecI v, int64_t n) {
-    uint8_t buffer[16];
-    _mm_storeu_si128((__m128i *)buffer, low_bytes(v));
-    memcpy(p, buffer, (size_t)n);
-}
 /* Four vectors of integers in 16-bit range, plus `zero` (which stands in every 16-bit element), as bytes in order; all
  * sums lie in the range of int8 (is_signed) or uint8, so that the saturating instructions are exact. */
 static inline VecI bytes_of_4(const VecI v[4], VecI zero, bool is_signed) {
@@ -76,9 +64,22 @@ static inline VecI bytes_of_4(const VecI v[4], VecI zero, bool is_signed) {
     VecI bytes = is_signed ? _mm256_packs_epi16(ab, cd) : _mm256_packus_epi16(ab, cd);
     return _mm256_permutevar8x32_epi32(bytes, order);
 }
-static inline void bytes_store_4(uint8_t *p, VecI bytes) { _mm256_storeu_si256((__m256i *)p, bytes); }
-static inline void bytes_store_2(uint8_t *p, VecI bytes) {
-    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(bytes));
+static inline void bytes_store(uint8_t *p, VecI bytes) { _mm256_storeu_si256((__m256i *)p, bytes); }
+/* The first 0 < n < 32 bytes. */
+static inline void bytes_store_n(uint8_t *p, VecI bytes, int64_t n) {
+    __m128i half = _mm256_castsi256_si128(bytes);
+    if (n >= 16) {
+        _mm_storeu_si128((__m128i *)p, half);
+        half = _mm256_extracti128_si256(bytes, 1);
+        p += 16, n -= 16;
+    }
+    if (n >= 8) {
+        _mm_storel_epi64((__m128i *)p, half);
+        half = _mm_unpackhi_epi64(half, half);
+        p += 8, n -= 8;
+    }
+    uint64_t rest = (uint64_t)_mm_cvtsi128_si64(half);
+    for (; n > 0; n--, rest >>= 8) *p++ = (uint8_t)rest;
 }
 static inline VecI vi_splat16(int16_t x) { return _mm256_set1_epi16(x); }
 static inline VecI bytes_load_u8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }

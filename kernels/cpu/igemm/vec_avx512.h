@@ -44,10 +44,6 @@ static inline VecI vi_madd16(VecI acc, VecI a, VecI b) { return _mm512_add_epi32
 static inline VecI vi_round(VecF v) { return _mm512_cvtps_epi32(v); }
 static inline VecF vf_from_vi(VecI v) { return _mm512_cvtepi32_ps(v); }
 
-/* The low bytes of the lanes. */
-static inline void bytes_store_n(uint8_t *p, VecI v, int64_t n) {
-    _mm_mask_storeu_epi8(p, mask_of(n), _mm512_cvtepi32_epi8(v));
-}
 /* Four vectors of integers in 16-bit range, plus `zero` (which stands in every 16-bit element), as bytes in order; all
  * sums lie in the range of int8 (is_signed) or uint8, so that the saturating instructions are exact. */
 static inline VecI bytes_of_4(const VecI v[4], VecI zero, bool is_signed) {
@@ -57,9 +53,10 @@ static inline VecI bytes_of_4(const VecI v[4], VecI zero, bool is_signed) {
     VecI bytes = is_signed ? _mm512_packs_epi16(ab, cd) : _mm512_packus_epi16(ab, cd);
     return _mm512_permutexvar_epi32(order, bytes);
 }
-static inline void bytes_store_4(uint8_t *p, VecI bytes) { _mm512_storeu_si512(p, bytes); }
-static inline void bytes_store_2(uint8_t *p, VecI bytes) {
-    _mm256_storeu_si256((__m256i *)p, _mm512_castsi512_si256(bytes));
+static inline void bytes_store(uint8_t *p, VecI bytes) { _mm512_storeu_si512(p, bytes); }
+/* The first 0 < n < 64 bytes. */
+static inline void bytes_store_n(uint8_t *p, VecI bytes, int64_t n) {
+    _mm512_mask_storeu_epi8(p, ((__mmask64)1 << n) - 1, bytes);
 }
 static inline VecI vi_splat16(int16_t x) { return _mm512_set1_epi16(x); }
 static inline VecI bytes_load_u8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }

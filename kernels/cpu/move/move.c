@@ -100,7 +100,11 @@ void move_prepare(Move *m, uint32_t isa_bits) {
         m->rows = m->dims[d], m->to_pitch = m->to_stride[d], m->from_pitch = m->from_stride[d];
         move_remove_dim(m, d);
     }
-    m->tile_cols = m->cols < MOVE_TILE_COLS ? move_at_least(m->cols, 1) : MOVE_TILE_COLS;
+    /* few rows: the tile is long instead */
+    const int64_t wide =
+        m->rows < MOVE_TILE_COLS / 4 ? MOVE_TILE_BYTES / (m->elem_bytes * move_at_least(m->rows, 1)) : 0;
+    const int64_t most = move_at_least(wide, MOVE_TILE_COLS);
+    m->tile_cols = m->cols < most ? move_at_least(m->cols, 1) : most;
     m->tile_rows = move_at_least(MOVE_TILE_BYTES / (m->tile_cols * m->elem_bytes), 1);
     move_outer(m);
 }

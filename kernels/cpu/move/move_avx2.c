@@ -5,16 +5,9 @@
 #include "kernels/cpu/eltwise/vf_avx2.h"
 #include "kernels/cpu/eltwise/vf_name.h"
 #include "kernels/cpu/move/move.h"
+#include "kernels/cpu/move/transpose.h"
 
 #define MOVE_INLINE static inline __attribute__((always_inline))
-
-/* Elements [r0, rows) x [c0, cols), one by one. */
-MOVE_INLINE void transpose_rest(char *to, const char *from, size_t r0, size_t rows, size_t c0, size_t cols,
-                                size_t to_pitch, size_t from_pitch, size_t bytes) {
-    for (size_t r = r0; r < rows; r++)
-        for (size_t c = c0; c < cols; c++)
-            memcpy(to + (c * to_pitch + r) * bytes, from + (r * from_pitch + c) * bytes, bytes);
-}
 
 MOVE_INLINE void square_32(char *to, const char *from, size_t to_pitch, size_t from_pitch) {
     __m256 a[8], b[8];
@@ -62,25 +55,73 @@ MOVE_INLINE void square_8(char *to, const char *from, size_t to_pitch, size_t fr
     for (size_t i = 0; i < 16; i++) _mm_storeu_si128((__m128i *)(void *)(to + i * to_pitch), a[i]);
 }
 
+/* Three rows into pixels of 3, and back: the layout change of colour images. 16 pixels of bytes or 4 of floats make
+ * three vectors on both sides, and every vector of one side takes some elements of each of the other: 9 byte shuffles.
+ */
+typedef struct {
+    __m128i take[3][3]; /* [result][operand]; -1 where the element comes from another operand */
+} Shuffle3;
+
+static Shuffle3 shuffle3_make(bool join, int bytes) {
+    int8_t take[3][3][16];
+    const int n = 16 / bytes;
+    memset(take, -1, sizeof take);
+    for (int e = 0; e < 3 * n; e++) { /* element e of the pixel side: channel e % 3 of pixel e / 3 */
+        const int packed = e / n, packed_at = e % n, plane = e % 3, plane_at = e / 3;
+        const int to = join ? packed : plane, to_at = join ? packed_at : plane_at;
+        const int from = join ? plane : packed, from_at = join ? plane_at : packed_at;
+        for (int b = 0; b < bytes; b++) take[to][from][to_at * bytes + b] = (int8_t)(from_at * bytes + b);
+    }
+    Shuffle3 s;
+    memcpy(&s, take, sizeof s);
+    return s;
+}
+
+/* Vector v of one side: with `join` the sides are read as planes `plane` bytes apart and written packed, else the
+ * reverse. */
+MOVE_INLINE size_t transpose_3(char *to, const char *from, size_t n, size_t plane, bool join, int bytes) {
+    const Shuffle3 s = shuffle3_make(join, bytes);
+    const size_t lanes = 16 / (size_t)bytes, from_step = join ? plane : 16, to_step = join ? 16 : plane;
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+        const char *p = from + i * (size_t)bytes * (join ? 1 : 3);
+        char *q = to + i * (size_t)bytes * (join ? 3 : 1);
+        __m128i v[3];
+        for (size_t k = 0; k < 3; k++) v[k] = _mm_loadu_si128((const __m128i *)(const void *)(p + k * from_step));
+        for (size_t k = 0; k < 3; k++) {
+            const __m128i a = _mm_shuffle_epi8(v[0], s.take[k][0]), b = _mm_shuffle_epi8(v[1], s.take[k][1]);
+            const __m128i r = _mm_or_si128(_mm_or_si128(a, b), _mm_shuffle_epi8(v[2], s.take[k][2]));
+            _mm_storeu_si128((__m128i *)(void *)(q + k * to_step), r);
+        }
+    }
+    return i;
+}
+
 #define TRANSPOSE_SQUARES(name, square, side, bytes)                                                                   \
     static void name(void *to_, const void *from_, size_t rows, size_t cols, size_t to_pitch, size_t from_pitch) {     \
         char *to = to_;                                                                                                \
         const char *from = from_;                                                                                      \
+        if (rows == 3 && to_pitch == 3) {                                                                              \
+            const size_t done = transpose_3(to, from, cols, from_pitch * bytes, true, bytes);                          \
+            transpose_part(to, from, 0, rows, done, cols, to_pitch, from_pitch, bytes);                                \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (cols == 3 && from_pitch == 3) {                                                                            \
+            const size_t done = transpose_3(to, from, rows, to_pitch * bytes, false, bytes);                           \
+            transpose_part(to, from, done, rows, 0, cols, to_pitch, from_pitch, bytes);                                \
+            return;                                                                                                    \
+        }                                                                                                              \
         const size_t r_end = rows / side * side, c_end = cols / side * side;                                           \
         for (size_t c = 0; c < c_end; c += side)                                                                       \
             for (size_t r = 0; r < r_end; r += side)                                                                   \
                 square(to + (c * to_pitch + r) * bytes, from + (r * from_pitch + c) * bytes, to_pitch, from_pitch);    \
-        transpose_rest(to, from, r_end, rows, 0, cols, to_pitch, from_pitch, bytes);                                   \
-        transpose_rest(to, from, 0, r_end, c_end, cols, to_pitch, from_pitch, bytes);                                  \
+        transpose_part(to, from, r_end, rows, 0, cols, to_pitch, from_pitch, bytes);                                   \
+        transpose_part(to, from, 0, r_end, c_end, cols, to_pitch, from_pitch, bytes);                                  \
     }
 TRANSPOSE_SQUARES(transpose_8, square_8, 16, 1)
 TRANSPOSE_SQUARES(transpose_32, square_32, 8, 4)
 
-static void transpose_16(void *to, const void *from, size_t rows, size_t cols, size_t to_pitch, size_t from_pitch) {
-    transpose_rest(to, from, 0, rows, 0, cols, to_pitch, from_pitch, 2);
-}
-static void transpose_64(void *to, const void *from, size_t rows, size_t cols, size_t to_pitch, size_t from_pitch) {
-    transpose_rest(to, from, 0, rows, 0, cols, to_pitch, from_pitch, 8);
-}
+TRANSPOSE_SCALAR(16)
+TRANSPOSE_SCALAR(64)
 
 const MoveOps VF_NAME(move) = {.transpose = {transpose_8, transpose_16, transpose_32, transpose_64}};

@@ -21,52 +21,72 @@ static void pool_window_max(const PoolU8 *p, const PoolWindow *win, const uint8_
     if (c < n) vb_storen(y + c, pool_max_lanes(win, x + c, n - c), n - c);
 }
 
-static inline vi pool_load_tail(const uint8_t *x, size_t n) {
-    uint8_t b[VF_N] = {0};
-    memcpy(b, x, n);
-    return vi_load_u8(b);
+enum {
+    POOL_PAIR = 2 * VF_N, /* channels summed together */
+    POOL_SHORT = 257      /* bytes whose sum fits 16 bits */
+};
+
+/* Adds 16-bit sums to 32-bit ones and clears them. */
+static inline void pool_flush(vh *s, vi sum[2]) {
+    sum[0] = vi_add(sum[0], vh_low(*s));
+    sum[1] = vi_add(sum[1], vh_high(*s));
+    *s = vh_zero();
 }
 
-static inline vi pool_sum_lanes(const PoolWindow *win, const uint8_t *x, size_t lanes, vi acc) {
-    for (int32_t ky = 0; ky < win->ny; ky++) {
-        const uint8_t *p = x + ky * win->row_pitch;
-        for (int32_t kx = 0; kx < win->nx; kx++, p += win->col_pitch)
-            acc = vi_add(acc, lanes >= VF_N ? vi_load_u8(p) : pool_load_tail(p, lanes));
+/* Sums of the first n <= POOL_PAIR channels at x, each from `start` on. */
+static inline void pool_sum(const PoolWindow *win, const uint8_t *x, size_t n, int32_t start, vi sum[2]) {
+    sum[0] = sum[1] = vi_set1(start);
+    if (n == POOL_PAIR) {
+        vh s = vh_zero();
+        for (int32_t ky = 0, room = POOL_SHORT; ky < win->ny; ky++) {
+            const uint8_t *p = x + ky * win->row_pitch;
+            for (int32_t kx = 0; kx < win->nx; kx++, p += win->col_pitch) {
+                s = vh_add(s, vh_load_u8(p));
+                if (--room > 0) continue;
+                pool_flush(&s, sum);
+                room = POOL_SHORT;
+            }
+        }
+        pool_flush(&s, sum);
+        return;
     }
-    return acc;
+    int32_t rest[POOL_PAIR];
+    for (size_t c = 0; c < POOL_PAIR; c++) rest[c] = start;
+    for (int32_t ky = 0; ky < win->ny; ky++)
+        for (int32_t kx = 0; kx < win->nx; kx++)
+            for (size_t c = 0; c < n; c++) rest[c] += x[ky * win->row_pitch + kx * win->col_pitch + (ptrdiff_t)c];
+    sum[0] = vi_load(rest);
+    sum[1] = vi_load(rest + VF_N);
 }
 
 static void pool_window_average(const PoolU8 *p, const PoolWindow *win, const uint8_t *x, uint8_t *y) {
     const size_t n = (size_t)p->s.c;
-    const vi start = vi_set1(-win->ny * win->nx * p->x_zp), zp = vi_set1(p->y_zp);
+    const vi zp = vi_set1(p->y_zp);
     const vf mult = vf_set1((float)(p->scale / win->count));
     const vf low = vf_set1((float)(p->lo - p->y_zp)), high = vf_set1((float)(p->hi - p->y_zp));
-    for (size_t c = 0; c < n; c += VF_N) {
-        const size_t lanes = n - c < VF_N ? n - c : VF_N;
-        const vf v = vf_mul(vi_to_vf(pool_sum_lanes(win, x + c, lanes, start)), mult);
-        const vi q = vi_add(vf_rne(vf_min(high, vf_max(low, v))), zp);
-        if (lanes == VF_N) {
-            vi_store_u8(y + c, q);
-        } else {
-            uint8_t b[VF_N];
-            vi_store_u8(b, q);
-            memcpy(y + c, b, lanes);
+    for (size_t c = 0; c < n; c += POOL_PAIR) {
+        const size_t lanes = n - c < POOL_PAIR ? n - c : POOL_PAIR;
+        vi sum[2];
+        uint8_t b[POOL_PAIR], *to = lanes == POOL_PAIR ? y + c : b;
+        pool_sum(win, x + c, lanes, -win->ny * win->nx * p->x_zp, sum);
+        for (int j = 0; j < 2; j++) {
+            const vf v = vf_mul(vi_to_vf(sum[j]), mult);
+            vi_store_u8(to + j * VF_N, vi_add(vf_rne(vf_min(high, vf_max(low, v))), zp));
         }
+        if (lanes < POOL_PAIR) memcpy(y + c, b, lanes);
     }
 }
 
 static void pool_global_sum(const uint8_t *x, int32_t *sum, int64_t pixels, size_t ld, int32_t c0, int32_t c1) {
     const PoolWindow all = {.ny = 1, .nx = (int32_t)pixels, .col_pitch = (ptrdiff_t)ld};
-    for (size_t c = (size_t)c0; c < (size_t)c1; c += VF_N) {
-        const size_t lanes = (size_t)c1 - c < VF_N ? (size_t)c1 - c : VF_N;
-        const vi acc = pool_sum_lanes(&all, x + c, lanes, vi_set1(0));
-        if (lanes == VF_N) {
-            vi_store(sum + c, acc);
-        } else {
-            int32_t b[VF_N];
-            vi_store(b, acc);
-            memcpy(sum + c, b, lanes * sizeof *b);
-        }
+    for (size_t c = (size_t)c0; c < (size_t)c1; c += POOL_PAIR) {
+        const size_t lanes = (size_t)c1 - c < POOL_PAIR ? (size_t)c1 - c : POOL_PAIR;
+        vi acc[2];
+        int32_t b[POOL_PAIR];
+        pool_sum(&all, x + c, lanes, 0, acc);
+        vi_store(b, acc[0]);
+        vi_store(b + VF_N, acc[1]);
+        memcpy(sum + c, b, lanes * sizeof *b);
     }
 }
 
