@@ -26,6 +26,12 @@ bool edit_same_type(const Graph *g, ValueId a, ValueId b) {
     return x && y && type_equal(x, y);
 }
 
+bool edit_is_determined(const Graph *g, const Node *n) {
+    for (int i = 1; i < n->n_in; i++)
+        if (n->in[i] != NO_ID && !graph_constant(g, n->in[i]) && !g->values[n->in[i]].known) return false;
+    return true;
+}
+
 bool edit_same_dims(const Type *a, const Type *b) {
     if (a->kind != TYPE_TENSOR || b->kind != TYPE_TENSOR || a->rank < 0 || a->rank != b->rank) return false;
     return !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);

@@ -18,6 +18,9 @@ NodeId edit_producer(const Graph *g, ValueId v, const char *op);
 const Type *edit_ranked(const Graph *g, ValueId v);
 /* Equal tensor types of known rank. */
 bool edit_same_type(const Graph *g, ValueId a, ValueId b);
+/* What the inputs behind the first hold is known (constants, or shape arithmetic that inference follows), so that the
+ * output's type does not rest on what the model declares. */
+bool edit_is_determined(const Graph *g, const Node *n);
 /* Equal dims of tensors of known rank, whatever their elements. */
 bool edit_same_dims(const Type *a, const Type *b);
 /* The dims that are not 1 are equal and in the same order. */

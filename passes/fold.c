@@ -151,7 +151,8 @@ static bool target_dim(const Type *in, Dim d, int i, bool *used_minus_one, int64
 static Status fold_reshape_target(Fold *f, NodeId id) {
     Graph *g = f->g;
     const Node *n = &g->nodes[id];
-    if (!op_is(n, "Reshape") || graph_constant(g, n->in[1]) || attr_int(n, "allowzero")) return NULL;
+    if (!op_is(n, "Reshape") || graph_constant(g, n->in[1]) || !edit_is_determined(g, n) || attr_int(n, "allowzero"))
+        return NULL;
     const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, n->out[0]);
     if (!in || !out) return NULL;
     int64_t target[MAX_RANK];
