@@ -49,6 +49,10 @@ PARE_NODISCARD Status edit_add_floats(Graph *g, const char *name, ElemType e, in
 /* graph_set_input that reports when memory is short. */
 PARE_NODISCARD Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v);
 
+/* Moves the node added last to `position` of the order. */
+void edit_move_last(Graph *g, uint32_t position);
+/* Where node id stands in the order. */
+uint32_t edit_position(const Graph *g, NodeId id);
 /* Gives the uses of `old` (a one-output node's output) to v and removes the node, unless that would only put an
  * Identity in its place (old is a model output and v an input, constant or output too). *done tells. */
 PARE_NODISCARD Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done);
