@@ -119,7 +119,7 @@ static void case_u8(const Case *k, PoolKind kind, bool include_pad, bool is_sign
         const Window v = window_of(&p.s, xf, n, oy, ox, c);
         const float mult = (float)(p.scale / (include_pad ? v.padded : v.inside));
         const uint8_t q =
-            kind == POOL_MAX ? (uint8_t)v.max : oracle_requant(v.isum - v.inside * p.x_zp, mult, p.y_zp, p.lo, p.hi);
+            kind == POOL_MAX ? (uint8_t)(int32_t)v.max : oracle_requant(v.isum - v.inside * p.x_zp, mult, p.y_zp, p.lo, p.hi);
         want[y_at(&p.s, n, oy, ox) + (size_t)c] = p.lut ? lut[q] : q;
     }
     pool_u8_prepare(&p, isa);
