@@ -23,6 +23,7 @@ static ValueId view_base(const Graph *g, ValueId v) {
 
 static Status simplify_view(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
+    if (!edit_is_determined(g, n)) return NULL;
     ValueId base = view_base(g, n->in[0]);
     if (edit_same_type(g, base, n->out[0])) {
         TRY(edit_bypass(g, id, base, done));
