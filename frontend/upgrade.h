@@ -44,20 +44,39 @@ const char *upgrade_refusal(const char *op, int version);
 
 typedef Status (*UpgradeFn)(Upgrade *u);
 
-/* The functions of the table; each brings one older form to the next. */
-#define UPGRADE_FUNCTIONS(X)                                                                                           \
-    X(batch_norm_outputs)                                                                                              \
-    X(batch_norm_spatial)                                                                                              \
-    X(binary_broadcast)                                                                                                \
-    X(cast_name)                                                                                                       \
-    X(clip_inputs) X(concat_axis) X(dft_axis) X(dropout) X(gemm_broadcast) X(grid_sample_modes) X(group_norm_channels) \
-        X(lp_integer) X(pad_inputs) X(pad_paddings) X(prelu_slope) X(reduce_axes) X(reshape_shape) X(resize_absent)    \
-            X(resize_scales) X(rnn_sequence) X(roi_align_mode) X(selu_defaults) X(slice_inputs) X(softmax_flatten)     \
-                X(split_equal) X(split_input) X(squeeze_axes) X(tile_axis) X(topk_input) X(upsample_attrs)             \
-                    X(upsample_resize) X(upsample_scales)
-#define X(name) Status upgrade_##name(Upgrade *u);
-UPGRADE_FUNCTIONS(X)
-#undef X
+/* The functions of the table: each brings one older form to the next. */
+Status upgrade_batch_norm_outputs(Upgrade *u);
+Status upgrade_batch_norm_spatial(Upgrade *u);
+Status upgrade_binary_broadcast(Upgrade *u);
+Status upgrade_cast_name(Upgrade *u);
+Status upgrade_clip_inputs(Upgrade *u);
+Status upgrade_concat_axis(Upgrade *u);
+Status upgrade_dft_axis(Upgrade *u);
+Status upgrade_dropout(Upgrade *u);
+Status upgrade_gemm_broadcast(Upgrade *u);
+Status upgrade_grid_sample_modes(Upgrade *u);
+Status upgrade_group_norm_channels(Upgrade *u);
+Status upgrade_lp_integer(Upgrade *u);
+Status upgrade_pad_inputs(Upgrade *u);
+Status upgrade_pad_paddings(Upgrade *u);
+Status upgrade_prelu_slope(Upgrade *u);
+Status upgrade_reduce_axes(Upgrade *u);
+Status upgrade_reshape_shape(Upgrade *u);
+Status upgrade_resize_absent(Upgrade *u);
+Status upgrade_resize_scales(Upgrade *u);
+Status upgrade_rnn_sequence(Upgrade *u);
+Status upgrade_roi_align_mode(Upgrade *u);
+Status upgrade_selu_defaults(Upgrade *u);
+Status upgrade_slice_inputs(Upgrade *u);
+Status upgrade_softmax_flatten(Upgrade *u);
+Status upgrade_split_equal(Upgrade *u);
+Status upgrade_split_input(Upgrade *u);
+Status upgrade_squeeze_axes(Upgrade *u);
+Status upgrade_tile_axis(Upgrade *u);
+Status upgrade_topk_input(Upgrade *u);
+Status upgrade_upsample_attrs(Upgrade *u);
+Status upgrade_upsample_resize(Upgrade *u);
+Status upgrade_upsample_scales(Upgrade *u);
 
 PARE_NODISCARD PARE_PRINTF(3, 4) Status upgrade_error(const Upgrade *u, StatusCode code, const char *fmt, ...);
 /* Attribute by name, NULL when not set. STATUS_INVALID when it has another kind. */

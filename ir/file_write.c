@@ -12,7 +12,7 @@
 enum { MAX_TEMPORARIES = 64, MAX_TRIES = 1000 };
 
 /* Names of unfinished files: whoever exchanges a pointer out of its slot removes the file. */
-static _Atomic(char *) temporaries[MAX_TEMPORARIES];
+static _Atomic(const char *) temporaries[MAX_TEMPORARIES];
 
 void file_unlink_temporaries(void) {
     for (int i = 0; i < MAX_TEMPORARIES; i++) {
@@ -21,9 +21,9 @@ void file_unlink_temporaries(void) {
     }
 }
 
-static int register_temporary(char *name) {
+static int register_temporary(const char *name) {
     for (int i = 0; i < MAX_TEMPORARIES; i++) {
-        char *expected = NULL;
+        const char *expected = NULL;
         if (atomic_compare_exchange_strong(&temporaries[i], &expected, name)) return i;
     }
     return -1;
@@ -133,7 +133,7 @@ static Status write_replacing(const char *path, const FilePart *parts, size_t n)
     if (!s && rename(name, path)) s = write_error(path, "be put in place");
     if (s) unlink(name);
     /* Taken out only by whoever finds the name still there: the handler keeps the string it saw. */
-    char *expected = name;
+    const char *expected = name;
     if (slot < 0 || atomic_compare_exchange_strong(&temporaries[slot], &expected, NULL)) mem_free(name);
     if (!s) sync_folder(path);
     return s;

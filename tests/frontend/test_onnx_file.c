@@ -2,10 +2,6 @@
 #include "frontend/onnx_test.h"
 #include "ir/file.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-
 enum { BIG = 600000 }; /* floats: above the size from which files are mapped */
 
 /* out = Add(in, w), w of n floats that count up. */
@@ -24,17 +20,17 @@ static OnnxBuilder *sum_model(size_t n, Onnx__TensorProto **w) {
     return b;
 }
 
-static void save_built(OnnxBuilder *b, const char *path) {
+static void save_built(OnnxBuilder *b, const char *name) {
     size_t n;
     const uint8_t *bytes = ob_pack(b, &n);
-    write_bytes(path, bytes, n);
+    scratch_write(name, bytes, n);
 }
 
 static void files_that_are_not_there(void **state) {
     (void)state;
     Graph *g;
     assert_error(onnx_load(scratch_path("none.onnx"), NULL, &g), STATUS_ENVIRONMENT, "none.onnx", NULL);
-    assert_error(onnx_load(scratch_folder, NULL, &g), STATUS_ENVIRONMENT, "folder", NULL);
+    assert_error(onnx_load(scratch, NULL, &g), STATUS_ENVIRONMENT, "folder", NULL);
 }
 
 static void files_of_another_kind(void **state) {
@@ -43,7 +39,7 @@ static void files_of_another_kind(void **state) {
     static const char *const texts[] = {"",           "hello world\n",     "<html><body>404</body></html>",
                                         "{\"a\": 1}", "\x89PNG\r\n\x1a\n", "PK\x03\x04"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        write_bytes(scratch_path("x.onnx"), texts[i], strlen(texts[i]));
+        scratch_write("x.onnx", texts[i], strlen(texts[i]));
         assert_error(onnx_load(scratch_path("x.onnx"), NULL, &g), STATUS_INVALID, "x.onnx", NULL);
     }
 }
@@ -96,19 +92,19 @@ static void weights_in_other_files(void **state) {
     OnnxBuilder *b = sum_model(100, &w);
     char *file = calloc(1, 1000);
     memcpy(file + 64, w->raw_data.data, 400);
-    assert_int_equal(mkdir(scratch_path("sub"), 0777), 0);
-    write_bytes(scratch_path("sub/w.bin"), file, 1000);
+    scratch_folder("sub");
+    scratch_write("sub/w.bin", file, 1000);
     free(file);
     w->has_raw_data = 0;
     ob_external(b, w, "sub/w.bin", "64", "400");
-    save_built(b, scratch_path("ext.onnx"));
+    save_built(b, "ext.onnx");
     Graph *g = NULL;
     assert_ok(onnx_load(scratch_path("ext.onnx"), NULL, &g));
     check_sum(g, 100);
     graph_free(g);
     size_t n;
     const uint8_t *bytes = ob_pack(b, &n);
-    assert_ok(onnx_load_bytes(bytes, n, "memory", &(OnnxLoadOptions){.folder = scratch_folder}, &g));
+    assert_ok(onnx_load_bytes(bytes, n, "memory", &(OnnxLoadOptions){.folder = scratch}, &g));
     check_sum(g, 100);
     graph_free(g);
     assert_error(onnx_load_bytes(bytes, n, "memory", NULL, &g), STATUS_ENVIRONMENT, "sub/w.bin", "'w'", NULL);
@@ -135,10 +131,10 @@ static void expect_bad_external(const char *location, const char *offset, const 
                                 const char *text) {
     Onnx__TensorProto *w;
     OnnxBuilder *b = sum_model(100, &w);
-    write_bytes(scratch_path("short.bin"), w->raw_data.data, 400);
+    scratch_write("short.bin", w->raw_data.data, 400);
     w->has_raw_data = 0;
     ob_external(b, w, location, offset, length);
-    save_built(b, scratch_path("bad.onnx"));
+    save_built(b, "bad.onnx");
     Graph *g;
     assert_error(onnx_load(scratch_path("bad.onnx"), NULL, &g), code, "bad.onnx", text, NULL);
     ob_free(b);
@@ -165,7 +161,7 @@ static void mapped_weights(void **state) {
     (void)state;
     Onnx__TensorProto *w;
     OnnxBuilder *b = sum_model(BIG, &w);
-    save_built(b, scratch_path("big.onnx"));
+    save_built(b, "big.onnx");
     ob_free(b);
     Graph *g = NULL;
     assert_ok(onnx_load(scratch_path("big.onnx"), NULL, &g));
@@ -179,7 +175,7 @@ static void files_that_shrink_while_mapped(void **state) {
     (void)state;
     Onnx__TensorProto *w;
     OnnxBuilder *b = sum_model(BIG, &w);
-    save_built(b, scratch_path("shrinks.onnx"));
+    save_built(b, "shrinks.onnx");
     ob_free(b);
     Graph *g = NULL;
     assert_ok(onnx_load(scratch_path("shrinks.onnx"), NULL, &g));
@@ -203,7 +199,7 @@ static void shared_models_load(void **state) {
     if (!d && required && !strcmp(required, "1")) fail_msg("PARE_DATA has no models");
     if (!d) skip();
     int n = 0;
-    for (struct dirent *e; (e = readdir(d));) {
+    for (struct dirent *e; d && (e = readdir(d));) {
         const char *dot = strrchr(e->d_name, '.');
         if (!dot || strcmp(dot, ".onnx")) continue;
         snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
@@ -226,5 +222,5 @@ int main(void) {
         cmocka_unit_test(mapped_weights),           cmocka_unit_test(files_that_shrink_while_mapped),
         cmocka_unit_test(shared_models_load),
     };
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -299,5 +299,5 @@ int main(void) {
         cmocka_unit_test(large_weights_go_to_a_file_of_their_own),
         cmocka_unit_test(failed_allocations_leave_no_file),
     };
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -1,49 +1,10 @@
 /* Files: reading, whole-file writing, hashes. */
+#include "data/scratch.h"
 #include "ir/file.h"
 #include "ir/hash.h"
 
-#include <dirent.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char folder[64];
-
-static int setup(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/pare-file-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name) {
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static int files_in_folder(void) {
-    int n = 0;
-    DIR *d = opendir(folder);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));) n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
-    closedir(d);
-    return n;
-}
 
 static void assert_content(const char *path, const void *data, size_t n) {
     Blob *b;
@@ -62,11 +23,11 @@ static void writes_parts_in_order(void **state) {
     memcpy(expected + 3, middle, LONG);
     memcpy(expected + 3 + LONG, "xyz", 3);
     const FilePart parts[] = {{"ab", 2}, {"", 0}, {"c", 1}, {middle, LONG}, {"xyz", 3}};
-    assert_null(file_write_atomic(in_folder("out"), parts, 5));
-    assert_content(in_folder("out"), expected, LONG + 6);
-    assert_int_equal(files_in_folder(), 1);
+    assert_null(file_write_atomic(scratch_path("out"), parts, 5));
+    assert_content(scratch_path("out"), expected, LONG + 6);
+    assert_int_equal(files_scratch_path(), 1);
     uint64_t bytes;
-    assert_null(file_size(in_folder("out"), &bytes));
+    assert_null(file_size(scratch_path("out"), &bytes));
     assert_int_equal(bytes, LONG + 6);
     free(expected);
     free(middle);
@@ -74,18 +35,18 @@ static void writes_parts_in_order(void **state) {
 
 static void a_failed_write_leaves_the_old_file(void **state) {
     (void)state;
-    assert_null(file_write_atomic(in_folder("out"), &(FilePart){"old", 3}, 1));
+    assert_null(file_write_atomic(scratch_path("out"), &(FilePart){"old", 3}, 1));
     const FilePart bad[] = {{"new", 3}, {(const void *)1, 1 << 20}}; /* the system refuses that address */
-    Status s = file_write_atomic(in_folder("out"), bad, 2);
+    Status s = file_write_atomic(scratch_path("out"), bad, 2);
     assert_int_equal(status_code(s), STATUS_ENVIRONMENT);
     assert_non_null(strstr(status_text(s), "out"));
     status_free(s);
-    assert_content(in_folder("out"), "old", 3);
-    assert_int_equal(files_in_folder(), 1);
-    s = file_write_atomic(in_folder("no/such/folder"), bad, 1);
+    assert_content(scratch_path("out"), "old", 3);
+    assert_int_equal(files_scratch_path(), 1);
+    s = file_write_atomic(scratch_path("no/such/folder"), bad, 1);
     assert_int_equal(status_code(s), STATUS_ENVIRONMENT);
     status_free(s);
-    s = file_write_atomic(folder, bad, 1);
+    s = file_write_atomic(scratch, bad, 1);
     assert_int_equal(status_code(s), STATUS_ENVIRONMENT);
     status_free(s);
 }
@@ -109,15 +70,15 @@ static void *write_forever(void *path) {
 
 static void interrupted_writes_leave_nothing(void **state) {
     (void)state;
-    const char *path = in_folder("huge");
-    int before = files_in_folder();
+    const char *path = scratch_path("huge");
+    int before = files_scratch_path();
     pid_t child = fork();
     if (child == 0) {
         pthread_t thread;
         char copy[128];
         snprintf(copy, sizeof copy, "%s", path);
         pthread_create(&thread, NULL, write_forever, copy);
-        while (files_in_folder() == before) usleep(100);
+        while (files_scratch_path() == before) usleep(100);
         usleep(20000); /* past the moment between the file's making and its registration */
         file_unlink_temporaries();
         _exit(0);
@@ -125,7 +86,7 @@ static void interrupted_writes_leave_nothing(void **state) {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    assert_int_equal(files_in_folder(), before);
+    assert_int_equal(files_scratch_path(), before);
 }
 
 static void reads_pipes_to_their_end(void **state) {
@@ -169,5 +130,5 @@ int main(void) {
         cmocka_unit_test(known_hashes),
         cmocka_unit_test(siblings),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
