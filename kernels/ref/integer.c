@@ -43,6 +43,7 @@ static Status out_elem(const InferCtx *c, ElemType *e) {
 Status infer_q_conv(InferCtx *c) {
     ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
+    TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
     return conv_infer(c, 0, 1, 2, e);
 }
