@@ -99,6 +99,28 @@ static void partition_does_not_matter(void **state) {
     observer_free(whole);
 }
 
+/* Observers of unlike ranges, merged both ways. */
+static void merging_aligns_ranges(void **state) {
+    (void)state;
+    static const float SMALL[] = {0.7f, -0.3f, 0.01f, 0, 0.9f}, LARGE[] = {700, -0.5f, 3, 90};
+    Observer *whole;
+    assert_ok(observer_new(0, &whole));
+    assert_ok(observer_add(whole, SMALL, 1, 1, 5));
+    assert_ok(observer_add(whole, LARGE, 1, 1, 4));
+    for (int swap = 0; swap < 2; swap++) {
+        Observer *a, *b;
+        assert_ok(observer_new(0, &a));
+        assert_ok(observer_new(0, &b));
+        assert_ok(observer_add(swap ? b : a, SMALL, 1, 1, 5));
+        assert_ok(observer_add(swap ? a : b, LARGE, 1, 1, 4));
+        assert_ok(observer_merge(a, b));
+        expect_same(whole, a);
+        observer_free(a);
+        observer_free(b);
+    }
+    observer_free(whole);
+}
+
 static void layouts_agree(void **state) {
     (void)state;
     /* 2 x 3 x 4 x 5, as NCHW and as NHWC bytes; small integers, so that sums are exact in any order. */
@@ -220,9 +242,13 @@ static void generator(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_are_exact), cmocka_unit_test(partition_does_not_matter),
-        cmocka_unit_test(layouts_agree),    cmocka_unit_test(non_finite_is_counted_apart),
-        cmocka_unit_test(extremes),         cmocka_unit_test(fixed_sums),
+        cmocka_unit_test(counts_are_exact),
+        cmocka_unit_test(partition_does_not_matter),
+        cmocka_unit_test(merging_aligns_ranges),
+        cmocka_unit_test(layouts_agree),
+        cmocka_unit_test(non_finite_is_counted_apart),
+        cmocka_unit_test(extremes),
+        cmocka_unit_test(fixed_sums),
         cmocka_unit_test(generator),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

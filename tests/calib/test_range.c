@@ -16,7 +16,7 @@ static double gauss(Rng *r) {
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 
-typedef enum Shape { NORMAL, RELU, SHIFTED, OUTLIERS, UNIFORM, N_SHAPES } Shape;
+typedef enum Shape { NORMAL, RELU, SHIFTED, OUTLIERS, UNIFORM, ONE_SIDED_OUTLIERS, N_SHAPES } Shape;
 
 static Observer *observe(Shape shape) {
     Rng r;
@@ -26,6 +26,7 @@ static Observer *observe(Shape shape) {
         if (shape == RELU) v = v > 0 ? v : 0;
         if (shape == SHIFTED) v = v * 0.5 + 1;
         if (shape == OUTLIERS && i % 20000 == 7) v *= 100;
+        if (shape == ONE_SIDED_OUTLIERS && i % 50000 == 7) v = -20;
         samples[i] = (float)v;
     }
     Observer *o;

@@ -432,9 +432,9 @@ static void images_in_class_folders(void **state) {
 static void images_with_a_list(void **state) {
     (void)state;
     scratch_folder("list");
-    copy_image("gray.png", "list/one, two.png");
+    copy_image("gray.png", "list/one, \"two\".png");
     copy_image("rgb.png", "list/b.png");
-    scratch_text("list/labels.csv", "file,label\n\"one, two.png\",4\nb.png,2\n");
+    scratch_text("list/labels.csv", "file,label\n\"one, \"\"two\"\".png\",4\nb.png,2\n");
     DataInput in = INPUT("x", ELEM_U8, 4, 1, 1, ANY, ANY);
     DataOptions o = {.label_offset = 1};
     Dataset *ds;
@@ -453,7 +453,7 @@ static void images_with_a_list(void **state) {
     assert_true(type.rank == 4 && type.dims[3] == 28 && type.elem == ELEM_U8);
     dataset_free(ds);
     /* A file of labels by name takes the place of the list's. */
-    scratch_text("other.csv", "b.png,7\n\"one, two.png\",8\n");
+    scratch_text("other.csv", "b.png,7\n\"one, \"\"two\"\".png\",8\n");
     o.labels = scratch_path("other.csv");
     assert_ok(dataset_open(scratch_path("list"), &o, &in, 1, &ds));
     assert_ok(dataset_read(ds, 0, &t, &label, NULL));

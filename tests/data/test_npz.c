@@ -72,6 +72,9 @@ static void same_bytes_each_time(void **state) {
         uint8_t *one = scratch_read("one.npz", &n), *two = scratch_read("two.npz", &m);
         assert_int_equal(n, m);
         assert_memory_equal(one, two, n);
+        /* Time and date of the first local header: midnight, 1980-01-01. */
+        assert_memory_equal(one, "PK\3\4", 4);
+        assert_memory_equal(one + 10, "\0\0\x21\0", 4);
         free(one);
         free(two);
     }
