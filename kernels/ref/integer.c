@@ -43,6 +43,7 @@ static Status out_elem(const InferCtx *c, ElemType *e) {
 Status infer_q_conv(InferCtx *c) {
     ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
+    TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
     return conv_infer(c, 0, 1, 2, e);
 }
@@ -52,7 +53,7 @@ Status infer_q_matmul(InferCtx *c) {
     TRY(need_codes(c, 0));
     TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
-    if (!dense_in_type(c, 3)) return infer_error(c, STATUS_INVALID, "required input 3 (mult) is absent");
+    TRY(dense_need(c, 1, (const int[]){3}));
     return matmul_infer(c, 0, 1, attr_int(c->node, "trans_b") != 0, e);
 }
 
