@@ -40,7 +40,8 @@ static bool choose_float(void *ctx, const Graph *g, const Node *n, const char **
     return true;
 }
 
-static Status quantize_choice(const Graph *g, const Calibration *c, Choice *choice, Graph **out, QuantizeReport *report) {
+static Status quantize_choice(const Graph *g, const Calibration *c, Choice *choice, Graph **out,
+                              QuantizeReport *report) {
     QuantizeOptions o = *choice->user;
     o.config.keep_float = choose_float;
     o.config.ctx = choice;
@@ -102,8 +103,8 @@ static int worst_first(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-static Status cost_of(const Graph *g, const Calibration *c, Choice *choice, const EvalModel *reference, const Type *types, Dataset *ds,
-                      double *sqnr_db) {
+static Status cost_of(const Graph *g, const Calibration *c, Choice *choice, const EvalModel *reference,
+                      const Type *types, Dataset *ds, double *sqnr_db) {
     Graph *q;
     Plan *p = NULL;
     EvalResult r;
@@ -120,7 +121,8 @@ static Status cost_of(const Graph *g, const Calibration *c, Choice *choice, cons
     return s;
 }
 
-Status rank_layers(const Graph *g, const Calibration *c, const QuantizeOptions *o, Dataset *samples, int reads, LayerRanking *out) {
+Status rank_layers(const Graph *g, const Calibration *c, const QuantizeOptions *o, Dataset *samples, int reads,
+                   LayerRanking *out) {
     *out = (LayerRanking){0};
     const Backend *b = backend_find("cpu");
     Dataset *head = NULL;
@@ -162,7 +164,9 @@ typedef struct Search {
     const Type *types;
 } Search;
 
-static double drop_points(const EvalResult *r) { return 100.0 * (double)(r->correct_b - r->correct_a) / (double)r->samples; }
+static double drop_points(const EvalResult *r) {
+    return 100.0 * (double)(r->correct_b - r->correct_a) / (double)r->samples;
+}
 
 /* Quantizes with the first n layers in float and measures the drop. */
 static Status try_float(Search *x, int n, SearchResult *out, QuantizeReport *report) {
@@ -223,7 +227,8 @@ static Status bisect(Search *x, SearchResult *best, QuantizeReport *report) {
 }
 
 Status search_mixed(const Graph *g, const Calibration *c, const QuantizeOptions *o, const LayerRanking *ranking,
-                    const EvalModel *float_model, Dataset *deciding, const SearchOptions *s, SearchResult *out, QuantizeReport *report) {
+                    const EvalModel *float_model, Dataset *deciding, const SearchOptions *s, SearchResult *out,
+                    QuantizeReport *report) {
     *out = (SearchResult){0};
     *report = (QuantizeReport){0};
     Type *types = NULL;

@@ -36,8 +36,8 @@ typedef struct Job {
     const OptimizeFlags *f;
     const Backend *backend;
     Model model;
-    Dataset *calib, *eval;          /* eval may be NULL */
-    Dataset *deciding, *reporting;  /* parts of eval when a search decides; else reporting is eval */
+    Dataset *calib, *eval;         /* eval may be NULL */
+    Dataset *deciding, *reporting; /* parts of eval when a search decides; else reporting is eval */
     QuantSetup setup;
     Calibration *calibration;
     Candidate c[MAX_VARIANTS];
@@ -65,7 +65,8 @@ static Status candidate_init(Job *j, Graph *graph, Candidate *c) {
     TRY(pipeline_run(c->lowered, "integer,fold,dce,cse", &(PipelineOptions){.verify = j->f->verify}));
     TRY(plan_for(j->backend, c->lowered, j->eval ? j->eval : j->calib, 1, NULL, 0, &c->plan));
     const Graph *g = c->lowered;
-    c->eval = (EvalModel){.backend = j->backend, .plan = c->plan, .n_inputs = (int)g->n_inputs, .n_outputs = (int)g->n_outputs};
+    c->eval = (EvalModel){
+        .backend = j->backend, .plan = c->plan, .n_inputs = (int)g->n_inputs, .n_outputs = (int)g->n_outputs};
     return NULL;
 }
 
@@ -111,7 +112,8 @@ static Status search(Job *j, double *found_drop) {
     SearchResult r;
     QuantizeReport layers;
     j->progress.title = "search";
-    Status st = search_mixed(j->model.graph, j->calibration, &j->setup.options, &ranking, &j->c[0].eval, j->deciding, &s, &r, &layers);
+    Status st = search_mixed(j->model.graph, j->calibration, &j->setup.options, &ranking, &j->c[0].eval, j->deciding,
+                             &s, &r, &layers);
     ranking_free(&ranking);
     TRY(st);
     *found_drop = r.drop;
@@ -134,7 +136,8 @@ static Status choose(Job *j) {
     TRY(measure_drop(j, 1, j->deciding, &drop));
     SearchLog log = {&j->report, j->f->common.quiet};
     char line[128];
-    snprintf(line, sizeof line, "all layers in int8: drop %.3f points on the deciding half, %.3f allowed", drop, j->f->max_drop);
+    snprintf(line, sizeof line, "all layers in int8: drop %.3f points on the deciding half, %.3f allowed", drop,
+             j->f->max_drop);
     say(&log, line);
     if (drop <= j->f->max_drop) return NULL;
     j->report.chosen = 0;
@@ -221,12 +224,16 @@ static Status benchmark_all(Job *j) {
 static Status check_limits(const Job *j) {
     const ReportVariant *x = &j->report.variants[j->report.chosen];
     if (j->f->max_drop >= 0 && j->report.chosen == 0)
-        return status_make(STATUS_GATE, "--max-drop %g was not met by any quantized model; the float model is written", j->f->max_drop);
+        return status_make(STATUS_GATE, "--max-drop %g was not met by any quantized model; the float model is written",
+                           j->f->max_drop);
     if (j->f->max_drop >= 0 && -x->difference.value > j->f->max_drop)
-        return status_make(STATUS_GATE, "--max-drop %g was met on the deciding half (see report.md), but on the reporting half %s loses %.3f points",
+        return status_make(STATUS_GATE,
+                           "--max-drop %g was met on the deciding half (see report.md), but on the reporting half %s "
+                           "loses %.3f points",
                            j->f->max_drop, x->v.name, -x->difference.value);
     if (j->f->max_ms > 0 && x->v.latency.median > j->f->max_ms)
-        return status_make(STATUS_GATE, "--max-ms %g was not met: %s takes %.3f ms", j->f->max_ms, x->v.name, x->v.latency.median);
+        return status_make(STATUS_GATE, "--max-ms %g was not met: %s takes %.3f ms", j->f->max_ms, x->v.name,
+                           x->v.latency.median);
     return NULL;
 }
 
@@ -238,9 +245,12 @@ static Status open_job(Job *j) {
     j->progress = progress_new("calibrate", &f->common);
     TRY(quant_setup(&f->quant, &f->common, &j->progress, &j->setup));
     TRY(model_load(f->model, true, &j->model));
-    if (j->model.artifact) return status_make(STATUS_USAGE, "%s is compiled already; optimize the ONNX model it was made from", f->model);
+    if (j->model.artifact)
+        return status_make(STATUS_USAGE, "%s is compiled already; optimize the ONNX model it was made from", f->model);
     if (!strcmp(j->model.variant, "int8"))
-        return status_make(STATUS_USAGE, "%s is quantized already; give its float original, or compile it with 'pare compile'", f->model);
+        return status_make(STATUS_USAGE,
+                           "%s is quantized already; give its float original, or compile it with 'pare compile'",
+                           f->model);
     Graph *g = j->model.graph;
     TRY(apply_shapes(g, &f->data.shapes));
     TRY(open_calibration(f->calib, f->random, &f->data, &f->common, g, &j->calib));
@@ -256,7 +266,8 @@ static Status open_job(Job *j) {
 
 static Status make_candidates(Job *j) {
     Report *r = &j->report;
-    *r = (Report){.model = j->f->model, .calib = j->f->calib, .eval = j->f->eval, .source_sha256 = j->model.sha256, .n = 2};
+    *r = (Report){
+        .model = j->f->model, .calib = j->f->calib, .eval = j->f->eval, .source_sha256 = j->model.sha256, .n = 2};
     r->max_drop = j->f->max_drop;
     r->random_calibration = j->f->random;
     r->calibrator = calibrator_name(j->setup.options.calibrator);
@@ -282,7 +293,8 @@ static Status write_outputs(Job *j, const char *folder) {
     snprintf(path, sizeof path, "%s/model.pare", folder);
     TRY(write_model(c->graph, path, 0, &p));
     if (j->report.chosen) j->report.layers = &c->layers;
-    if (j->report.chosen) TRY(compare_graphs(c->graph, j->model.graph, j->reporting ? j->reporting : j->calib, &j->f->common, &j->sqnr));
+    if (j->report.chosen)
+        TRY(compare_graphs(c->graph, j->model.graph, j->reporting ? j->reporting : j->calib, &j->f->common, &j->sqnr));
     j->report.sqnr = &j->sqnr;
     return report_write(&j->report, folder);
 }
@@ -332,7 +344,8 @@ static Status parse_budget(const char *text, double *ms) {
     char *end;
     double v = strtod(text, &end);
     double unit = !*end || !strcmp(end, "s") ? 1 : !strcmp(end, "m") ? 60 : !strcmp(end, "h") ? 3600 : 0;
-    if (end == text || v <= 0 || unit <= 0) return status_make(STATUS_USAGE, "--time-budget: '%s' is no time, as in 90s or 10m", text);
+    if (end == text || v <= 0 || unit <= 0)
+        return status_make(STATUS_USAGE, "--time-budget: '%s' is no time, as in 90s or 10m", text);
     *ms = v * unit * 1e3;
     return NULL;
 }
@@ -340,7 +353,8 @@ static Status parse_budget(const char *text, double *ms) {
 static Status make_folder(const char *path) {
     struct stat st;
     if (!stat(path, &st) && S_ISDIR(st.st_mode))
-        return access(path, W_OK) ? status_make(STATUS_ENVIRONMENT, "%s cannot be written: %s", path, strerror(errno)) : NULL;
+        return access(path, W_OK) ? status_make(STATUS_ENVIRONMENT, "%s cannot be written: %s", path, strerror(errno))
+                                  : NULL;
     if (!mkdir(path, 0777)) return NULL;
     return status_make(STATUS_ENVIRONMENT, "the folder %s cannot be made: %s", path, strerror(errno));
 }
@@ -351,9 +365,12 @@ static Status check_flags(const OptimizeFlags *f) {
     if (f->objective && strcmp(f->objective, "latency") != 0 && strcmp(f->objective, "size") != 0)
         return status_make(STATUS_USAGE, "--objective: '%s' is none of latency, size", f->objective);
     if (f->max_drop >= 0 && !f->eval) return status_make(STATUS_USAGE, "--max-drop needs --eval DATA with labels");
-    if (f->time_budget && f->max_drop < 0) return status_make(STATUS_USAGE, "--time-budget limits the search of --max-drop, which is missing");
-    if (f->objective && f->max_drop < 0) return status_make(STATUS_USAGE, "--objective guides the search of --max-drop, which is missing");
-    if (f->min_time <= 0 || f->min_time > 600) return status_make(STATUS_USAGE, "--min-time must be above 0 and at most 600");
+    if (f->time_budget && f->max_drop < 0)
+        return status_make(STATUS_USAGE, "--time-budget limits the search of --max-drop, which is missing");
+    if (f->objective && f->max_drop < 0)
+        return status_make(STATUS_USAGE, "--objective guides the search of --max-drop, which is missing");
+    if (f->min_time <= 0 || f->min_time > 600)
+        return status_make(STATUS_USAGE, "--min-time must be above 0 and at most 600");
     return NULL;
 }
 
@@ -366,7 +383,8 @@ Status cmd_optimize(int argc, char **argv) {
         {"--eval", NULL, OPT_STRING, &f.eval, "DATA", "labelled samples for the accuracy"},
         {"--random-calib", NULL, OPT_FLAG, &f.random, NULL, "calibrate on random numbers (only to measure speed)"},
         {"--target", NULL, OPT_STRING, &f.target, "T", "cpu (default)"},
-        {"--max-drop", NULL, OPT_REAL, &f.max_drop, "POINTS", "largest loss of accuracy; layers go back to float until it is met"},
+        {"--max-drop", NULL, OPT_REAL, &f.max_drop, "POINTS",
+         "largest loss of accuracy; layers go back to float until it is met"},
         {"--max-ms", NULL, OPT_REAL, &f.max_ms, "T", "largest median latency of the chosen model"},
         {"--objective", NULL, OPT_STRING, &f.objective, "WHAT", "latency (default) or size"},
         {"--time-budget", NULL, OPT_STRING, &f.time_budget, "T", "of the search, as 90s or 10m"},

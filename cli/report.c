@@ -20,7 +20,8 @@ static json_t *layer_rows(const QuantizeReport *q) {
     json_t *rows = json_array();
     for (int i = 0; q && i < q->n_layers; i++) {
         const QuantizedLayer *l = &q->layers[i];
-        json_t *row = json_pack("{s:s, s:s, s:s}", "name", l->name, "op", l->op, "precision", l->integer ? "int8" : "fp32");
+        json_t *row =
+            json_pack("{s:s, s:s, s:s}", "name", l->name, "op", l->op, "precision", l->integer ? "int8" : "fp32");
         if (l->why) json_object_set_new(row, "why", json_string(l->why));
         json_array_append_new(rows, row);
     }
@@ -28,9 +29,10 @@ static json_t *layer_rows(const QuantizeReport *q) {
 }
 
 json_t *report_json(const Report *r) {
-    json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I}", "schema_version", 1, "tool", "pare " PARE_VERSION, "model", r->model,
-                          "source_sha256", r->source_sha256, "calibration", r->random_calibration ? "random" : "samples", "calibrator",
-                          r->calibrator, "calibration_samples", (json_int_t)r->calib_samples);
+    json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I}", "schema_version", 1, "tool", "pare " PARE_VERSION,
+                          "model", r->model, "source_sha256", r->source_sha256, "calibration",
+                          r->random_calibration ? "random" : "samples", "calibrator", r->calibrator,
+                          "calibration_samples", (json_int_t)r->calib_samples);
     if (!o) return NULL;
     if (r->max_drop >= 0) json_object_set_new(o, "max_drop", json_real(r->max_drop));
     json_object_set_new(o, "chosen", json_string(r->variants[r->chosen].v.name));
@@ -53,12 +55,15 @@ static void fill_row(const Report *r, const ReportVariant *x, Row *row) {
     const Variant *v = &x->v;
     for (int i = 1; i < 7; i++) snprintf(row->cell[i], sizeof row->cell[i], "-");
     snprintf(row->cell[0], sizeof row->cell[0], "%s%s", v->name, x == &r->variants[r->chosen] ? " *" : "");
-    snprintf(row->cell[1], sizeof row->cell[1], "%" PRIu64 " (%.3f)", v->bytes, (double)v->bytes / (double)r->variants[0].v.bytes);
+    snprintf(row->cell[1], sizeof row->cell[1], "%" PRIu64 " (%.3f)", v->bytes,
+             (double)v->bytes / (double)r->variants[0].v.bytes);
     if (v->has_accuracy) {
         Interval a = variant_accuracy(v);
         snprintf(row->cell[2], sizeof row->cell[2], "%.2f [%.2f, %.2f]", a.value, a.lo, a.hi);
     }
-    if (x->has_difference) snprintf(row->cell[3], sizeof row->cell[3], "%+.2f [%+.2f, %+.2f]", x->difference.value, x->difference.lo, x->difference.hi);
+    if (x->has_difference)
+        snprintf(row->cell[3], sizeof row->cell[3], "%+.2f [%+.2f, %+.2f]", x->difference.value, x->difference.lo,
+                 x->difference.hi);
     if (v->has_agreement) snprintf(row->cell[4], sizeof row->cell[4], "%.4f", v->agreement);
     const Latency *l = &v->latency;
     if (l->rounds) snprintf(row->cell[5], sizeof row->cell[5], "%.3f [%.3f, %.3f]", l->median, l->p10, l->p90);
@@ -66,7 +71,8 @@ static void fill_row(const Report *r, const ReportVariant *x, Row *row) {
 }
 
 void report_table(const Report *r, Buf *out, bool markdown) {
-    Row rows[MAX_VARIANTS + 1] = {{{"variant", "bytes (ratio)", "top-1 % [95 %]", "difference [95 %]", "agreement", "ms [p10, p90]", "speed-up"}}};
+    Row rows[MAX_VARIANTS + 1] = {{{"variant", "bytes (ratio)", "top-1 % [95 %]", "difference [95 %]", "agreement",
+                                    "ms [p10, p90]", "speed-up"}}};
     int width[7] = {0};
     for (int i = 0; i < r->n; i++) fill_row(r, &r->variants[i], &rows[i + 1]);
     for (int i = 0; i <= r->n; i++)
@@ -76,7 +82,8 @@ void report_table(const Report *r, Buf *out, bool markdown) {
         }
     for (int i = 0; i <= r->n; i++) {
         if (markdown) buf_puts(out, "| ");
-        for (int k = 0; k < 7; k++) buf_printf(out, "%-*s%s", width[k], rows[i].cell[k], k == 6 ? "" : markdown ? " | " : "  ");
+        for (int k = 0; k < 7; k++)
+            buf_printf(out, "%-*s%s", width[k], rows[i].cell[k], k == 6 ? "" : markdown ? " | " : "  ");
         buf_puts(out, markdown ? " |\n" : "\n");
         if (markdown && !i) buf_puts(out, "| --- | --- | --- | --- | --- | --- | --- |\n");
     }
@@ -88,12 +95,17 @@ static void markdown(const Report *r, Buf *b) {
     const Variant *base = &r->variants[0].v;
     buf_printf(b, "# %s\n\n", r->model);
     report_table(r, b, true);
-    buf_printf(b, "\n\\* chosen: written as `model.onnx` and `model.pare`. Accuracy: top-1, Wilson's 95 %% interval; difference: against fp32 "
-                  "on the same samples, in points. Latency: one inference, %d threads, %s, taking turns; median of %d runs.\n",
-               base->threads, base->isa, base->latency.rounds);
-    buf_printf(b, "\nCalibrated on %" PRId64 " %s with `%s`.\n", r->calib_samples, r->random_calibration ? "RANDOM samples: accuracy means nothing" : "samples",
-               r->calibrator);
-    if (r->max_drop >= 0) buf_printf(b, "\n`--max-drop %g`:\n\n```\n%s```\n", r->max_drop, r->log.data ? r->log.data : "the int8 model meets it\n");
+    buf_printf(
+        b,
+        "\n\\* chosen: written as `model.onnx` and `model.pare`. Accuracy: top-1, Wilson's 95 %% interval; difference: "
+        "against fp32 "
+        "on the same samples, in points. Latency: one inference, %d threads, %s, taking turns; median of %d runs.\n",
+        base->threads, base->isa, base->latency.rounds);
+    buf_printf(b, "\nCalibrated on %" PRId64 " %s with `%s`.\n", r->calib_samples,
+               r->random_calibration ? "RANDOM samples: accuracy means nothing" : "samples", r->calibrator);
+    if (r->max_drop >= 0)
+        buf_printf(b, "\n`--max-drop %g`:\n\n```\n%s```\n", r->max_drop,
+                   r->log.data ? r->log.data : "the int8 model meets it\n");
     if (r->layers) {
         buf_printf(b, "\n## Layers\n\n%d of %d products compute in int8.\n", r->layers->n_integer, r->layers->n_layers);
         for (int i = 0; i < r->layers->n_layers; i++) {
@@ -104,7 +116,8 @@ static void markdown(const Report *r, Buf *b) {
     if (r->sqnr && r->sqnr->n) {
         buf_puts(b, "\n| layer | SQNR, dB |\n| --- | --- |\n");
         for (int i = 0; i < r->sqnr->n; i++)
-            buf_printf(b, "| `%s` | %.1f%s |\n", r->sqnr->rows[i].name, r->sqnr->rows[i].sqnr_db, i == r->sqnr->jump ? " (the error jumps here)" : "");
+            buf_printf(b, "| `%s` | %.1f%s |\n", r->sqnr->rows[i].name, r->sqnr->rows[i].sqnr_db,
+                       i == r->sqnr->jump ? " (the error jumps here)" : "");
     }
 }
 

@@ -19,8 +19,8 @@ typedef struct Report {
     const char *source_sha256;
     ReportVariant variants[MAX_VARIANTS];
     int n;
-    int chosen;              /* index in variants */
-    double max_drop;         /* < 0: not asked for */
+    int chosen;      /* index in variants */
+    double max_drop; /* < 0: not asked for */
     bool random_calibration;
     const char *calibrator;
     int64_t calib_samples;

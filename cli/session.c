@@ -1,9 +1,9 @@
 #include "cli/session.h"
 
+#include "api/load.h"
 #include "frontend/artifact.h"
 #include "frontend/onnx_model.h"
 #include "ir/file.h"
-#include "passes/pass.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -15,12 +15,6 @@
 #include <unistd.h>
 
 /* ---- models ---- */
-
-Status model_prepare(Graph *g) {
-    /* Q/DQ patterns first: folding would turn integer weights back into floats. */
-    TRY(pipeline_run(g, "integer", &(PipelineOptions){0}));
-    return pipeline_run(g, PIPELINE_OPTIMIZE, &(PipelineOptions){0});
-}
 
 const char *graph_variant(const Graph *g) {
     FOR_NODES (g, id, n) {
@@ -39,7 +33,7 @@ static Status open_onnx(const char *path, bool prepare, Model *m) {
     TRY(onnx_load(path, NULL, &m->graph));
     TRY(onnx_hash(path, m->sha256));
     TRY(onnx_bytes(path, &m->bytes));
-    return prepare ? model_prepare(m->graph) : NULL;
+    return prepare ? prepare_graph(m->graph) : NULL;
 }
 
 Status model_load(const char *path, bool prepare, Model *m) {
@@ -180,7 +174,7 @@ Status session_backend(const char *name, const Backend **out) {
 static int64_t batch_one(void *ctx, const char *name) { return !strcmp(ctx, name) ? 1 : -1; }
 
 /* Leading symbols are the batch, 1 by default. */
-static Status default_types(const Graph *g, Type *types) {
+Status default_types(const Graph *g, Type *types) {
     for (uint32_t i = 0; i < g->n_inputs; i++) {
         const Value *v = &g->values[g->inputs[i]];
         types[i] = v->type;

@@ -25,8 +25,6 @@ typedef struct Model {
 /* Opens .onnx or .pare (by content, not by name). `prepare`: run the default passes on ONNX models. */
 PARE_NODISCARD Status model_load(const char *path, bool prepare, Model *m);
 void model_free(Model *m);
-/* The passes that every ONNX model gets before it is planned or compiled. */
-PARE_NODISCARD Status model_prepare(Graph *g);
 /* "int8" when the graph has integer products, else "fp32". */
 const char *graph_variant(const Graph *g);
 
@@ -66,6 +64,8 @@ PARE_NODISCARD Status open_data(const char *path, const DataFlags *f, const Comm
 int session_threads(const CommonFlags *c);
 /* The backend of --backend (NULL: cpu). */
 PARE_NODISCARD Status session_backend(const char *name, const Backend **out);
+/* Input types with batch 1 for a symbolic leading dimension. STATUS_USAGE names another dimension without a number. */
+PARE_NODISCARD Status default_types(const Graph *g, Type *types);
 /* Plans `g` for the shapes of `ds` (NULL: for its own, symbolic batch 1). */
 PARE_NODISCARD Status plan_for(const Backend *b, const Graph *g, Dataset *ds, int threads, const ValueId *taps,
                                uint32_t n_taps, Plan **out);

@@ -38,10 +38,10 @@ float attr_float(const Node *n, const char *name) {
 
 /* String defaults are compared by callers, so they need a NUL: the handful that the table has is interned here. */
 static const char *intern_default(const char *text, size_t len) {
-    static const char *const known[] = {"NOTSET",   "DCR",      "half_pixel", "nearest", "round_prefer_floor",
-                                        "constant", "none",     "linear",     "zeros",   "stretch",
-                                        "forward",  "bilinear", "avg",        "default", "up",
-                                        "MAX",      "NFKC"};
+    static const char *const known[] = {"NOTSET",   "DCR",      "half_pixel", "nearest",    "round_prefer_floor",
+                                        "constant", "none",     "linear",     "zeros",      "stretch",
+                                        "forward",  "bilinear", "avg",        "default",    "up",
+                                        "MAX",      "NFKC",     "mean",       "gated_delta"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strlen(known[i]) == len && !memcmp(known[i], text, len)) return known[i];
     assert(len == 0 && "add the default to the list above");

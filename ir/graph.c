@@ -258,6 +258,37 @@ Status graph_node_add_capture(Graph *g, NodeId id, ValueId outer, uint32_t *slot
     return NULL;
 }
 
+void graph_remove_capture(Graph *sub, ValueId inner) {
+    for (uint32_t i = 0; i < sub->n_captures; i++)
+        if (sub->captures[i].inner == inner) {
+            memmove(&sub->captures[i], &sub->captures[i + 1], (sub->n_captures - i - 1) * sizeof(Capture));
+            sub->n_captures--;
+            break;
+        }
+    sub->values[inner].is_capture = false;
+}
+
+/* The use of v by (node, from) becomes one by (node, to). */
+static void move_use(Graph *g, ValueId v, NodeId node, uint32_t from, uint32_t to) {
+    for (uint32_t i = 0; v != NO_ID && i < g->values[v].n_uses; i++)
+        if (g->values[v].uses[i].node == node && g->values[v].uses[i].slot == from) g->values[v].uses[i].slot = to;
+}
+
+void graph_node_remove_capture(Graph *g, NodeId id, uint32_t slot) {
+    Node *n = &g->nodes[id];
+    uint32_t total = (uint32_t)n->n_in + n->n_captures;
+    drop_use(g, n->in[slot], id, slot);
+    for (uint32_t i = slot + 1; i < total; i++) {
+        n->in[i - 1] = n->in[i];
+        move_use(g, n->in[i], id, i, i - 1);
+    }
+    n->n_captures--;
+    for (int a = 0; a < n->n_attrs; a++) {
+        Graph *sub = n->attrs[a].kind == ATTR_GRAPH ? n->attrs[a].g : NULL;
+        for (uint32_t i = 0; sub && i < sub->n_captures; i++) sub->captures[i].slot -= sub->captures[i].slot > slot;
+    }
+}
+
 Status graph_append_input(Graph *g, NodeId id, ValueId v) {
     if (g->nodes[id].n_captures)
         return status_make(STATUS_INTERNAL, "an input cannot be appended to '%s', which has captures",

@@ -129,6 +129,11 @@ PARE_NODISCARD Status graph_add_node(Graph *g, const struct OpDef *op, const cha
 PARE_NODISCARD Status graph_build(Graph *g, const char *domain, const char *op, const char *name, int n_in,
                                   const ValueId *in, ValueId *out, NodeId *node);
 PARE_NODISCARD Status graph_node_add_capture(Graph *g, NodeId n, ValueId outer, uint32_t *slot);
+/* Drops captured input `slot` (>= n_in) of a node; no capture of its subgraphs may stand for it any more. */
+void graph_node_remove_capture(Graph *g, NodeId n, uint32_t slot);
+/* Takes captured value `inner` off a subgraph's list: it has no source until it is made a constant, and no uses else.
+ */
+void graph_remove_capture(Graph *sub, ValueId inner);
 void graph_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v); /* v may be NO_ID */
 PARE_NODISCARD Status graph_append_input(Graph *g, NodeId n, ValueId v);
 /* All uses of `from` (graph outputs too, keeping the output's NAME on the value that takes its place) go to `to`. */

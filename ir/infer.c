@@ -146,6 +146,19 @@ static const char *describe(const Graph *g, const Type *t, char *buf, size_t cap
     return buf;
 }
 
+/* Rules compute with attributes and constants of the model: what they find may be no type at all. */
+static Status check_found(const Node *n, int out, const Type *found) {
+    if (found->kind != TYPE_TENSOR) return NULL;
+    if (!elem_name(found->elem))
+        return status_make(STATUS_INVALID, "%s '%s': output %d would have element type %d, which does not exist",
+                           n->op->name, n->name, out, (int)found->elem);
+    for (int i = 0; i < found->rank; i++)
+        if (found->dims[i] < 0 && !DIM_IS_SYM(found->dims[i]))
+            return status_make(STATUS_INVALID, "%s '%s': output %d would have %" PRId64 " elements along axis %d",
+                               n->op->name, n->name, out, found->dims[i], i);
+    return NULL;
+}
+
 /* Merges what the rule found with what the model declares. Rules win where they know; a declared number fills a
  * symbol; two different numbers are an error of the model. */
 static Status merge(const Graph *g, const Node *n, Value *v, const Type *found) {
@@ -207,7 +220,10 @@ static Status infer_node(Graph *g, NodeId id, Arena *scratch) {
     TRY(n->op->infer(&c));
     n = &g->nodes[id];
     for (int i = 0; i < n->n_out; i++)
-        if (n->out[i] != NO_ID) TRY(merge(g, n, &g->values[n->out[i]], &c.out[i]));
+        if (n->out[i] != NO_ID) {
+            TRY(check_found(n, i, &c.out[i]));
+            TRY(merge(g, n, &g->values[n->out[i]], &c.out[i]));
+        }
     return NULL;
 }
 

@@ -18,15 +18,46 @@ static bool may_allocate(void) {
     return c != 1;
 }
 
-void *mem_alloc(size_t bytes) { return may_allocate() ? malloc(bytes ? bytes : 1) : NULL; }
-void *mem_zalloc(size_t bytes) { return may_allocate() ? calloc(1, bytes ? bytes : 1) : NULL; }
-void *mem_realloc(void *p, size_t bytes) { return may_allocate() ? realloc(p, bytes ? bytes : 1) : NULL; }
-void mem_free(void *p) { free(p); }
+static void *libc_allocate(void *ctx, size_t bytes) {
+    (void)ctx;
+    return malloc(bytes);
+}
+static void *libc_aligned(void *ctx, size_t alignment, size_t bytes) {
+    (void)ctx;
+    return aligned_alloc(alignment, bytes);
+}
+static void *libc_reallocate(void *ctx, void *p, size_t bytes) {
+    (void)ctx;
+    return realloc(p, bytes);
+}
+static void libc_release(void *ctx, void *p) {
+    (void)ctx;
+    free(p);
+}
+
+static MemAllocator heap = {libc_allocate, libc_aligned, libc_reallocate, libc_release, NULL};
+
+void mem_set_allocator(const MemAllocator *a) { heap = *a; }
+
+void *mem_alloc(size_t bytes) { return may_allocate() ? heap.allocate(heap.ctx, bytes ? bytes : 1) : NULL; }
+
+void *mem_zalloc(size_t bytes) {
+    void *p = mem_alloc(bytes);
+    return p ? memset(p, 0, bytes ? bytes : 1) : NULL;
+}
+
+void *mem_realloc(void *p, size_t bytes) {
+    return may_allocate() ? heap.reallocate(heap.ctx, p, bytes ? bytes : 1) : NULL;
+}
+
+void mem_free(void *p) {
+    if (p) heap.release(heap.ctx, p);
+}
 
 void *mem_alloc_aligned(size_t bytes) {
     size_t rounded;
     if (!size_add(bytes ? bytes : 1, MEM_ALIGN - 1, &rounded) || !may_allocate()) return NULL;
-    return aligned_alloc(MEM_ALIGN, rounded & ~(size_t)(MEM_ALIGN - 1));
+    return heap.aligned(heap.ctx, MEM_ALIGN, rounded & ~(size_t)(MEM_ALIGN - 1));
 }
 
 char *mem_strdup(const char *s) {

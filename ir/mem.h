@@ -20,6 +20,16 @@ void mem_free(void *p);
 void *mem_alloc_aligned(size_t bytes) __attribute__((malloc, alloc_size(1)));
 char *mem_strdup(const char *s);
 
+/* Another allocator for all of the above, process-wide: set before the first allocation. The struct is copied. */
+typedef struct MemAllocator {
+    void *(*allocate)(void *ctx, size_t bytes);
+    void *(*aligned)(void *ctx, size_t alignment, size_t bytes); /* bytes is a multiple of alignment */
+    void *(*reallocate)(void *ctx, void *p, size_t bytes);
+    void (*release)(void *ctx, void *p);
+    void *ctx;
+} MemAllocator;
+void mem_set_allocator(const MemAllocator *a);
+
 /* Tests only: number of successful allocations so far; and let the nth allocation from now fail (n >= 1; 0 = never). */
 uint64_t mem_count(void);
 void mem_fail_at(uint64_t n);

@@ -26,6 +26,17 @@ bool edit_same_type(const Graph *g, ValueId a, ValueId b) {
     return x && y && type_equal(x, y);
 }
 
+bool edit_is_determined(const Graph *g, const Node *n) {
+    for (int i = 1; i < n->n_in; i++)
+        if (n->in[i] != NO_ID && !graph_constant(g, n->in[i]) && !g->values[n->in[i]].known) return false;
+    return true;
+}
+
+bool edit_same_dims(const Type *a, const Type *b) {
+    if (a->kind != TYPE_TENSOR || b->kind != TYPE_TENSOR || a->rank < 0 || a->rank != b->rank) return false;
+    return !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+}
+
 bool edit_same_without_ones(const Type *a, const Type *b) {
     int i = 0, k = 0;
     for (;;) {
@@ -34,6 +45,26 @@ bool edit_same_without_ones(const Type *a, const Type *b) {
         if (i == a->rank || k == b->rank) return i == a->rank && k == b->rank;
         if (a->dims[i++] != b->dims[k++]) return false;
     }
+}
+
+/* Products of dims on one side are equal, by numbers or by the same symbols. */
+static bool same_product(const Dim *a, int na, const Dim *b, int nb) {
+    int64_t x = 1, y = 1;
+    bool numbers = true, listed = na == nb;
+    for (int i = 0; i < na; i++) numbers = numbers && !DIM_IS_SYM(a[i]) && !__builtin_mul_overflow(x, a[i], &x);
+    for (int i = 0; i < nb; i++) numbers = numbers && !DIM_IS_SYM(b[i]) && !__builtin_mul_overflow(y, b[i], &y);
+    for (int i = 0; listed && i < na; i++) listed = a[i] == b[i];
+    return (numbers && x == y) || listed;
+}
+
+int edit_view_axis(const Type *in, const Type *out, int axis) {
+    for (int i = 0; i < in->rank; i++) {
+        if (in->dims[i] != out->dims[axis] || in->dims[i] == 1) continue;
+        if (same_product(in->dims, i, out->dims, axis) ||
+            same_product(in->dims + i + 1, in->rank - i - 1, out->dims + axis + 1, out->rank - axis - 1))
+            return i;
+    }
+    return -1;
 }
 
 bool edit_scalar(const Graph *g, ValueId v, double *out) {
@@ -90,14 +121,13 @@ Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done) {
     return NULL;
 }
 
-/* Moves the node added last to `position` of the order. */
-static void move_last(Graph *g, uint32_t position) {
+void edit_move_last(Graph *g, uint32_t position) {
     NodeId id = g->order[g->n_order - 1];
     memmove(&g->order[position + 1], &g->order[position], (g->n_order - 1 - position) * sizeof id);
     g->order[position] = id;
 }
 
-static uint32_t position_of(const Graph *g, NodeId id) {
+uint32_t edit_position(const Graph *g, NodeId id) {
     uint32_t i = 0;
     while (i < g->n_order && g->order[i] != id) i++;
     return i;
@@ -108,20 +138,20 @@ Status edit_replace(Graph *g, NodeId old, const OpDef *op, int n_in, const Value
     ValueId v = g->nodes[old].out[0];
     const ValueId *old_in = g->nodes[old].in; /* stays in the graph's arena */
     int n_old = g->nodes[old].n_in;
-    uint32_t position = position_of(g, old);
+    uint32_t position = edit_position(g, old);
     graph_remove_node(g, old); /* first, so that name and output are free for the new one */
     TRY(graph_add_node(g, op, name, n_in, in, 1, &v, out));
-    move_last(g, position);
+    edit_move_last(g, position);
     for (int i = 0; i < n_old; i++) edit_remove_unused(g, old_in[i]);
     return NULL;
 }
 
 Status edit_insert(Graph *g, NodeId before, const char *op, const char *name, int n_in, const ValueId *in,
                    const Type *type, ValueId *out, NodeId *node) {
-    uint32_t position = position_of(g, before);
+    uint32_t position = edit_position(g, before);
     TRY(graph_build(g, "", op, name, n_in, in, out, node));
     if (type) g->values[*out].type = *type;
-    if (position < g->n_order - 1) move_last(g, position);
+    if (position < g->n_order - 1) edit_move_last(g, position);
     return NULL;
 }
 
@@ -133,7 +163,7 @@ Status edit_behind(Graph *g, NodeId id, const char *op, int n_extra, const Value
     Type outer = g->values[v].type;
     for (int i = 0; i < n_extra && i < MAX_EXTRA; i++) in[1 + i] = extra[i];
     TRY(graph_build(g, "", op, g->nodes[id].name, 1 + n_extra, in, &out, node));
-    move_last(g, position_of(g, id) + 1);
+    edit_move_last(g, edit_position(g, id) + 1);
     TRY(graph_replace_uses(g, v, out));
     TRY(edit_set_input(g, *node, 0, v)); /* its own use went along */
     g->values[out].type = outer;

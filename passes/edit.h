@@ -18,8 +18,15 @@ NodeId edit_producer(const Graph *g, ValueId v, const char *op);
 const Type *edit_ranked(const Graph *g, ValueId v);
 /* Equal tensor types of known rank. */
 bool edit_same_type(const Graph *g, ValueId a, ValueId b);
+/* What the inputs behind the first hold is known (constants, or shape arithmetic that inference follows), so that the
+ * output's type does not rest on what the model declares. */
+bool edit_is_determined(const Graph *g, const Node *n);
+/* Equal dims of tensors of known rank, whatever their elements. */
+bool edit_same_dims(const Type *a, const Type *b);
 /* The dims that are not 1 are equal and in the same order. */
 bool edit_same_without_ones(const Type *a, const Type *b);
+/* The axis of a view's input that runs like `axis` of its output; -1 when the view splits or merges it. */
+int edit_view_axis(const Type *in, const Type *out, int axis);
 
 /* ---- reading constants ---- */
 
@@ -42,6 +49,10 @@ PARE_NODISCARD Status edit_add_floats(Graph *g, const char *name, ElemType e, in
 /* graph_set_input that reports when memory is short. */
 PARE_NODISCARD Status edit_set_input(Graph *g, NodeId n, uint32_t slot, ValueId v);
 
+/* Moves the node added last to `position` of the order. */
+void edit_move_last(Graph *g, uint32_t position);
+/* Where node id stands in the order. */
+uint32_t edit_position(const Graph *g, NodeId id);
 /* Gives the uses of `old` (a one-output node's output) to v and removes the node, unless that would only put an
  * Identity in its place (old is a model output and v an input, constant or output too). *done tells. */
 PARE_NODISCARD Status edit_bypass(Graph *g, NodeId old, ValueId v, bool *done);

@@ -1,6 +1,7 @@
 /* fold: constant folding by the op table's eval functions, shape arithmetic that inference has worked out, and ops that
- * change nothing (passes/noop.c). A folded constant has the rounding of the reference kernels. */
-#include "passes/edit.h"
+ * change nothing (passes/noop.c). An If of a constant condition gives way to its branch (passes/inline.c). A folded
+ * constant has the rounding of the reference kernels. */
+#include "passes/inline.h"
 #include "passes/noop.h"
 
 #include <stdlib.h>
@@ -151,7 +152,8 @@ static bool target_dim(const Type *in, Dim d, int i, bool *used_minus_one, int64
 static Status fold_reshape_target(Fold *f, NodeId id) {
     Graph *g = f->g;
     const Node *n = &g->nodes[id];
-    if (!op_is(n, "Reshape") || graph_constant(g, n->in[1]) || attr_int(n, "allowzero")) return NULL;
+    if (!op_is(n, "Reshape") || graph_constant(g, n->in[1]) || !edit_is_determined(g, n) || attr_int(n, "allowzero"))
+        return NULL;
     const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, n->out[0]);
     if (!in || !out) return NULL;
     int64_t target[MAX_RANK];
@@ -165,6 +167,16 @@ static Status fold_reshape_target(Fold *f, NodeId id) {
     return NULL;
 }
 
+/* Subgraphs: constants that they capture, and an If that is decided. */
+static Status fold_control(Fold *f, NodeId id) {
+    bool captures = false, decided = false;
+    if (!(f->g->nodes[id].op->flags & OPF_CONTROL)) return NULL;
+    TRY(inline_captures(f->g, id, &captures));
+    TRY(inline_if(f->g, id, f->scratch, &decided));
+    f->stats->changed += captures + decided;
+    return NULL;
+}
+
 static int64_t byte_option(const PassOptions *o, const char *key, const char *deflt) {
     return strtoll(pass_option(o, key, deflt), NULL, 10);
 }
@@ -175,6 +187,8 @@ static Status fold_all(Fold *f, Arena *lists) {
     for (uint32_t i = 0; i < list.n; i++) {
         NodeId id = list.ids[i];
         arena_reset(f->scratch);
+        TRY(fold_control(f, id));
+        if (f->g->nodes[id].dead) continue;
         TRY(fold_known(f, id));
         TRY(fold_node(f, id));
         if (!f->g->nodes[id].dead) TRY(fold_reshape_target(f, id));

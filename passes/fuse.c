@@ -9,7 +9,7 @@
  *   - a Pad into the Conv or pool behind it
  *   - the product of a one-hot encoding and a table becomes a Gather; pointwise ops on
  *     gathered rows of a small table go into the table
- *   - MatMul of rank 2 with an Add of a constant row becomes Gemm
+ *   - MatMul of rank 2 with an Add of a constant row becomes Gemm, in one plain form
  *
  * Folded constants are computed in double and rounded once, so results differ from the original's by rounding only. */
 #include "passes/affine.h"
@@ -27,27 +27,6 @@ typedef struct Fuse {
 
 /* ---- affine maps behind ---- */
 
-/* Products of dims on one side are equal, by numbers or by the same symbols. */
-static bool same_product(const Dim *a, int na, const Dim *b, int nb) {
-    int64_t x = 1, y = 1;
-    bool numbers = true, listed = na == nb;
-    for (int i = 0; i < na; i++) numbers = numbers && !DIM_IS_SYM(a[i]) && !__builtin_mul_overflow(x, a[i], &x);
-    for (int i = 0; i < nb; i++) numbers = numbers && !DIM_IS_SYM(b[i]) && !__builtin_mul_overflow(y, b[i], &y);
-    for (int i = 0; listed && i < na; i++) listed = a[i] == b[i];
-    return (numbers && x == y) || listed;
-}
-
-/* The axis of a view's input that runs like `axis` of its output; -1 when the view splits or merges it. */
-static int view_axis(const Type *in, const Type *out, int axis) {
-    for (int i = 0; i < in->rank; i++) {
-        if (in->dims[i] != out->dims[axis] || in->dims[i] == 1) continue;
-        if (same_product(in->dims, i, out->dims, axis) ||
-            same_product(in->dims + i + 1, in->rank - i - 1, out->dims + axis + 1, out->rank - axis - 1))
-            return i;
-    }
-    return -1;
-}
-
 /* The input through which an affine map along *axis (-1: scalar) may move up across node n; NO_ID when it may not. */
 static ValueId step_up(const Graph *g, const Node *n, const Affine *f, int *axis) {
     const Type *in = n->n_in ? edit_ranked(g, n->in[0]) : NULL, *out = edit_ranked(g, n->out[0]);
@@ -59,7 +38,7 @@ static ValueId step_up(const Graph *g, const Node *n, const Affine *f, int *axis
         return n->in[0];
     }
     if (n->op->flags & OPF_VIEW) {
-        if (*axis >= 0 && (*axis = view_axis(in, out, *axis)) < 0) return NO_ID;
+        if (*axis >= 0 && (*axis = edit_view_axis(in, out, *axis)) < 0) return NO_ID;
         return n->in[0];
     }
     bool scalar_factor = *axis < 0 && f->n == 1 && !f->shift;
@@ -280,29 +259,6 @@ static Status strip_leading_ones(Fuse *k, NodeId id, bool *done) {
     return NULL;
 }
 
-/* ---- Gemm ---- */
-
-static Status to_gemm(Fuse *k, NodeId id, bool *done) {
-    Graph *g = k->g;
-    const Node *n = &g->nodes[id];
-    Weighted w;
-    if (!op_is(n, "MatMul") || !weighted_read(g, id, &w) || w.add == NO_ID) return NULL;
-    const Type *t = edit_ranked(g, n->in[0]);
-    if (t->rank != 2) return NULL;
-    const Node *add = &g->nodes[w.add];
-    ValueId in[3] = {n->in[0], n->in[1], add->in[add->in[0] == n->out[0] ? 1 : 0]};
-    const Tensor *c = graph_constant(g, in[2]);
-    if (c->rank != 1 || c->dims[0] != w.outputs) {
-        double *row = ARENA_ARRAY(k->scratch, double, w.outputs);
-        TRY_ALLOC(row);
-        for (int64_t i = 0; i < w.outputs; i++) row[i] = tensor_get_f64(c, tensor_count(c) == 1 ? 0 : i);
-        TRY(edit_add_floats(g, g->values[in[2]].name, c->elem, 1, &w.outputs, row, &in[2]));
-    }
-    NodeId node;
-    *done = true;
-    return edit_replace(g, w.add, op_find("", "Gemm"), 3, in, &node);
-}
-
 /* ---- the pass ---- */
 
 static Status fuse_node(Fuse *k, NodeId id, bool *done) {
@@ -320,7 +276,7 @@ static Status fuse_node(Fuse *k, NodeId id, bool *done) {
     if (!*done) TRY(fuse_pad(k->g, id, k->scratch, done));
     if (!*done) TRY(fuse_one_hot(k->g, id, done));
     if (!*done) TRY(fuse_into_table(k->g, id, k->scratch, done));
-    if (!*done) TRY(to_gemm(k, id, done));
+    if (!*done) TRY(fuse_gemm(k->g, id, k->scratch, done));
     return NULL;
 }
 

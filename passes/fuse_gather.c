@@ -55,8 +55,8 @@ Status fuse_one_hot(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
     NodeId cast = op_is(n, "MatMul") ? edit_producer(g, n->in[0], "Cast") : NO_ID;
     NodeId equal = cast == NO_ID ? NO_ID : edit_producer(g, g->nodes[cast].in[0], "Equal");
-    const Tensor *w = graph_constant(g, n->in[n->n_in > 1 ? 1 : 0]);
-    if (equal == NO_ID || !w || w->rank != 2 || w->dims[1] < 1 || elem_bits(w->elem) < 8 || !is_finite(w)) return NULL;
+    const Tensor *w = equal == NO_ID ? NULL : graph_constant(g, n->in[1]);
+    if (!w || w->rank != 2 || w->dims[1] < 1 || elem_bits(w->elem) < 8 || !is_finite(w)) return NULL;
     if (graph_single_user(g, n->in[0]) != id || graph_single_user(g, g->nodes[cast].in[0]) != cast) return NULL;
     const Node *eq = &g->nodes[equal];
     int which = graph_constant(g, eq->in[1]) ? 1 : 0;

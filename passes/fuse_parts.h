@@ -12,5 +12,8 @@ PARE_NODISCARD Status fuse_one_hot(Graph *g, NodeId id, bool *done);
 /* A pointwise op on gathered rows of a small constant table works on the table instead, which then folds; `id` is that
  * op. */
 PARE_NODISCARD Status fuse_into_table(Graph *g, NodeId id, Arena *scratch, bool *done);
+/* MatMul of rank 2 with a bias Add becomes Gemm; Gemm gets its plain form: transA, alpha and beta at their defaults and
+ * C a constant row, as far as its operands allow; `id` is the product. */
+PARE_NODISCARD Status fuse_gemm(Graph *g, NodeId id, Arena *scratch, bool *done);
 
 #endif

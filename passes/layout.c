@@ -29,6 +29,11 @@ static bool express_target(const Type *in, const Type *out, int64_t *target) {
     return !empty;
 }
 
+bool layout_can_reshape(const Type *in, const Type *out) {
+    int64_t target[MAX_RANK];
+    return express_target(in, out, target);
+}
+
 Status layout_insert_reshape(Graph *g, NodeId before, const char *name, ValueId x, const Type *type, ValueId *out,
                              bool *ok) {
     int64_t target[MAX_RANK];

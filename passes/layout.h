@@ -11,6 +11,8 @@ PARE_NODISCARD Status layout_transpose(Graph *g, NodeId id, Arena *scratch, bool
 
 /* The permutation of a Transpose of known rank, with the default filled in; false when the rank is unknown. */
 bool layout_perm(const Graph *g, const Node *n, int64_t *perm, int *rank);
+/* A constant target can turn `in` into `out`. */
+bool layout_can_reshape(const Type *in, const Type *out);
 /* A Reshape of x to *type in front of `before`; *ok = false when a constant target cannot express the type. */
 PARE_NODISCARD Status layout_insert_reshape(Graph *g, NodeId before, const char *name, ValueId x, const Type *type,
                                             ValueId *out, bool *ok);

@@ -3,7 +3,7 @@
  *   - of a Transpose: one; one that only moves dims of size 1: a Reshape
  *   - moved behind ops that work the same on permuted dims, when that brings it to another Transpose or joins it with
  * equal ones on all operands
- *   - into transA and transB of Gemm */
+ *   - into transB of Gemm; its transA is left to what feeds it */
 #include "passes/layout.h"
 
 #include <string.h>
@@ -240,17 +240,14 @@ static Status move_behind(Graph *g, NodeId id, const Perm *p, Arena *a, bool *do
 /* ---- Gemm ---- */
 
 static Status into_gemm(Graph *g, NodeId id, bool *done) {
-    static const char *const attrs[] = {"transA", "transB"};
-    for (int i = 0; i < 2; i++) {
-        Perm p;
-        NodeId t = g->values[g->nodes[id].in[i]].producer;
-        if (!perm_of(g, t, &p) || p.rank != 2 || p.p[0] != 1) continue;
-        ValueId old = g->nodes[id].in[i];
-        TRY(attr_set_int(g, id, attrs[i], !attr_int(&g->nodes[id], attrs[i])));
-        TRY(edit_set_input(g, id, (uint32_t)i, g->nodes[t].in[0]));
-        edit_remove_unused(g, old);
-        *done = true;
-    }
+    Perm p;
+    ValueId b = g->nodes[id].in[1];
+    NodeId t = g->values[b].producer;
+    if (!perm_of(g, t, &p) || p.rank != 2 || p.p[0] != 1) return NULL;
+    TRY(attr_set_int(g, id, "transB", !attr_int(&g->nodes[id], "transB")));
+    TRY(edit_set_input(g, id, 1, g->nodes[t].in[0]));
+    edit_remove_unused(g, b);
+    *done = true;
     return NULL;
 }
 

@@ -2,7 +2,7 @@
  *
  *   - a view of a view, and a view back to the type it came from
  *   - Flatten, Squeeze and Unsqueeze become Reshape with a constant target: one form for everything after
- *   - a view in front of an op of one operand moves behind it, so that the op stands next to what computes its input
+ *   - a view in front of a pointwise op moves behind it, so that the op stands next to what computes its input
  *   - Transpose, Reshape that only inserts or removes dims of size 1, Transpose: the Reshape goes first */
 #include "passes/layout.h"
 
@@ -23,6 +23,7 @@ static ValueId view_base(const Graph *g, ValueId v) {
 
 static Status simplify_view(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
+    if (!edit_is_determined(g, n)) return NULL;
     ValueId base = view_base(g, n->in[0]);
     if (edit_same_type(g, base, n->out[0])) {
         TRY(edit_bypass(g, id, base, done));
@@ -33,46 +34,102 @@ static Status simplify_view(Graph *g, NodeId id, bool *done) {
     return layout_replace_by_reshape(g, id, base, done);
 }
 
-/* ---- moving behind ops of one operand ---- */
+/* ---- moving behind other ops ---- */
 
-/* Every input but the first is absent or a scalar: the op works on elements wherever they lie. */
-static bool is_pointwise(const Graph *g, const Node *n) {
+/* Types of the view's input and output that end in the same dim. */
+static bool keeps_last(const Type *in, const Type *out) {
+    return in && out && in->rank > 0 && out->rank > 0 && in->dims[in->rank - 1] == out->dims[out->rank - 1];
+}
+
+/* Operands beside the viewed one (input `slot`) are absent, scalars, or rows along a last dim that the view keeps: the
+ * op works on elements wherever they lie. */
+static bool is_pointwise(const Graph *g, const Node *n, int slot, bool last_kept) {
     if (!(n->op->flags & OPF_ELEMENTWISE) || n->n_out != 1 || is_view(n)) return false;
-    for (int i = 1; i < n->n_in; i++) {
+    for (int i = 0; i < n->n_in; i++) {
         const Tensor *t = graph_constant(g, n->in[i]);
-        if (n->in[i] != NO_ID && (!t || t->rank > 1 || tensor_count(t) != 1)) return false;
+        if (i == slot || n->in[i] == NO_ID) continue;
+        if (!t || t->rank > 1 || (tensor_count(t) != 1 && !last_kept)) return false;
     }
     return true;
 }
 
-/* The op works along the last dim only, which the view keeps. */
+/* The op works along the last dim of its input only. */
 static bool is_along_last(const Graph *g, const Node *n) {
     bool norm = op_is(n, "LayerNormalization") || op_is(n, "RMSNormalization");
     if ((!norm && !op_is(n, "Softmax") && !op_is(n, "LogSoftmax")) || n->n_out != 1) return false;
-    const Type *out = edit_ranked(g, n->in[0]), *in = edit_ranked(g, g->nodes[g->values[n->in[0]].producer].in[0]);
+    const Type *t = edit_ranked(g, n->in[0]);
     int64_t axis = attr_int(n, "axis");
-    return in && out && in->rank > 0 && out->rank > 0 && (axis == -1 || axis == out->rank - 1) &&
-           in->dims[in->rank - 1] == out->dims[out->rank - 1];
+    return t && (axis == -1 || axis == t->rank - 1);
+}
+
+/* The first input that a Reshape to a constant target gives to n alone; -1 when there is none. */
+static int viewed_input(const Graph *g, NodeId id) {
+    const Node *n = &g->nodes[id];
+    for (int i = 0; i < n->n_in && i < 2; i++) {
+        NodeId view = edit_producer(g, n->in[i], "Reshape");
+        if (view != NO_ID && graph_constant(g, g->nodes[view].in[1]) && graph_single_user(g, n->in[i]) == id) return i;
+    }
+    return -1;
+}
+
+/* Puts the Reshape `view` behind node id, whose result gets the view's input's dims. */
+static Status view_behind(Graph *g, NodeId id, NodeId view) {
+    ValueId target = g->nodes[view].in[1];
+    Type inner = g->values[g->nodes[view].in[0]].type;
+    inner.elem = g->values[g->nodes[id].out[0]].type.elem;
+    NodeId reshape;
+    return edit_behind(g, id, "Reshape", 1, &target, &inner, &reshape);
 }
 
 /* op(view(x)) becomes view(op(x)). */
 static Status sink_view(Graph *g, NodeId id, bool *done) {
     const Node *n = &g->nodes[id];
-    NodeId view = n->n_in ? view_producer(g, n->in[0]) : NO_ID;
-    if (view == NO_ID || graph_single_user(g, n->in[0]) != id) return NULL;
-    bool last = is_along_last(g, n);
+    int slot = viewed_input(g, id);
+    if (slot < 0) return NULL;
+    NodeId view = g->values[n->in[slot]].producer;
     const Type *from = edit_ranked(g, g->nodes[view].in[0]), *to = edit_ranked(g, n->out[0]);
-    if ((!last && !is_pointwise(g, n)) || !from || !to) return NULL;
-    if (!op_is(&g->nodes[view], "Reshape") || !graph_constant(g, g->nodes[view].in[1])) return NULL;
-    ValueId viewed = n->in[0], target = g->nodes[view].in[1];
-    Type inner = *from;
-    inner.elem = to->elem;
-    NodeId reshape;
+    bool kept = keeps_last(from, edit_ranked(g, n->in[slot])), last = kept && slot == 0 && is_along_last(g, n);
+    if (!from || !to || (!last && !is_pointwise(g, n, slot, kept)) || !edit_same_dims(to, &g->values[n->in[slot]].type))
+        return NULL;
+    ValueId viewed = n->in[slot];
     *done = true;
-    TRY(edit_behind(g, id, "Reshape", 1, &target, &inner, &reshape));
-    TRY(edit_set_input(g, id, 0, g->nodes[view].in[0]));
+    TRY(view_behind(g, id, view));
+    TRY(edit_set_input(g, id, (uint32_t)slot, g->nodes[view].in[0]));
     edit_remove_unused(g, viewed);
     return last ? attr_set_int(g, id, "axis", -1) : NULL;
+}
+
+/* A value of type *want that v is, or is a Reshape away from because others want it in that form too. */
+static bool has_form(const Graph *g, ValueId v, const Type *want) {
+    NodeId view = edit_producer(g, v, "Reshape");
+    if (view != NO_ID && type_equal(&g->values[g->nodes[view].in[0]].type, want)) return true;
+    const Value *x = &g->values[v];
+    for (uint32_t i = 0; i < x->n_uses; i++) {
+        const Node *user = &g->nodes[x->uses[i].node];
+        if (op_is(user, "Reshape") && type_equal(&g->values[user->out[0]].type, want)) return true;
+    }
+    return false;
+}
+
+/* op(view(a), b) of equal shapes, where b exists in a's form or is wanted in it: view(op(a, view(b))). The view of b is
+ * a second one of the same kind, or cancels with what made b. */
+static Status sink_view_pair(Graph *g, NodeId id, bool *done) {
+    const Node *n = &g->nodes[id];
+    int slot = viewed_input(g, id);
+    if (slot < 0 || !(n->op->flags & OPF_ELEMENTWISE) || n->n_in != 2 || n->n_out != 1) return NULL;
+    ValueId viewed = n->in[slot], other = n->in[1 - slot], y;
+    NodeId view = g->values[viewed].producer;
+    Type inner = g->values[g->nodes[view].in[0]].type;
+    const Type *to = edit_ranked(g, n->out[0]);
+    if (!to || !edit_same_type(g, viewed, other) || !edit_same_dims(to, &g->values[viewed].type)) return NULL;
+    if (viewed == other || graph_constant(g, other) || inner.rank < 0 || !has_form(g, other, &inner)) return NULL;
+    TRY(layout_insert_reshape(g, id, g->values[other].name, other, &inner, &y, done));
+    if (!*done) return NULL;
+    TRY(view_behind(g, id, view));
+    TRY(edit_set_input(g, id, (uint32_t)slot, g->nodes[view].in[0]));
+    TRY(edit_set_input(g, id, (uint32_t)(1 - slot), y));
+    edit_remove_unused(g, viewed);
+    return NULL;
 }
 
 /* ---- between transposes ---- */
@@ -134,7 +191,10 @@ static Status view_before_transpose(Graph *g, NodeId id, bool *done) {
 }
 
 Status layout_view(Graph *g, NodeId id, bool *done) {
-    if (!is_view(&g->nodes[id])) return sink_view(g, id, done);
+    if (!is_view(&g->nodes[id])) {
+        TRY(sink_view(g, id, done));
+        return *done ? NULL : sink_view_pair(g, id, done);
+    }
     TRY(simplify_view(g, id, done));
     return *done ? NULL : view_before_transpose(g, id, done);
 }

@@ -24,7 +24,7 @@ static int always(const Noop *c) {
     (void)c;
     return 0;
 }
-static int when_same_type(const Noop *c) { return same_type(c, 0) ? 0 : -1; }
+static int when_same_type(const Noop *c) { return same_type(c, 0) && edit_is_determined(c->g, c->n) ? 0 : -1; }
 static int when_one_input(const Noop *c) { return c->n->n_in == 1 ? 0 : -1; }
 static int when_one_output(const Noop *c) { return c->n->n_out == 1 ? 0 : -1; }
 
@@ -85,7 +85,7 @@ static int slice(const Noop *c) {
             if (steps[i] != 1) return -1;
         if (!steps) return -1;
     }
-    if (same) return 0;
+    if (same && edit_is_determined(c->g, n)) return 0;
     const int64_t *starts = edit_ints(c->g, n->in[1], c->scratch, &count);
     const int64_t *ends = edit_ints(c->g, n->in[2], c->scratch, &m);
     for (int64_t i = 0; starts && ends && i < count; i++)

@@ -155,4 +155,4 @@ Status pipeline_run(Graph *g, const char *text, const PipelineOptions *o) {
     return st;
 }
 
-const char PIPELINE_OPTIMIZE[] = "fold,dce,cse,recognize,fuse,layout,fold,recognize,fuse,fold,cse";
+const char PIPELINE_OPTIMIZE[] = "fold,dce,cse,recognize,fuse,layout,cse,select,layout,fold,recognize,fuse,fold,cse";

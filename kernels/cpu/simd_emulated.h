@@ -18,8 +18,10 @@
 #include <string.h>
 
 typedef uint16_t EmulatedMask16;
+typedef uint32_t EmulatedMask32;
 typedef uint64_t EmulatedMask64;
 #define __mmask16 EmulatedMask16
+#define __mmask32 EmulatedMask32
 #define __mmask64 EmulatedMask64
 
 /* EMULATE(name, result, source, n, to, from, expression): a unary function over n lanes; lane x gives `expression`. */
@@ -42,6 +44,7 @@ EMULATE(emulated_cvtepi32_epi16, __m256i, __m512i, 16, uint16_t, uint32_t, x & 0
 EMULATE(emulated_cvtepi32_ps, __m512, __m512i, 16, float, int32_t, x)
 EMULATE(emulated_cvtepi8_epi32, __m512i, __m128i, 16, int32_t, int8_t, x)
 EMULATE(emulated_cvtepu8_epi32, __m512i, __m128i, 16, int32_t, uint8_t, x)
+EMULATE(emulated_cvtepu8_epi16, __m512i, __m256i, 32, uint16_t, uint8_t, x)
 EMULATE(emulated_cvtepu16_epi32, __m512i, __m256i, 16, int32_t, uint16_t, x)
 /* Out of range, and NaN, the instruction gives INT32_MIN. */
 EMULATE(emulated_cvtps_epi32, __m512i, __m512, 16, int32_t, float,
@@ -51,6 +54,7 @@ EMULATE(emulated_cvtps_epi32, __m512i, __m512, 16, int32_t, float,
 #define _mm512_cvtepi32_ps    emulated_cvtepi32_ps
 #define _mm512_cvtepi8_epi32  emulated_cvtepi8_epi32
 #define _mm512_cvtepu8_epi32  emulated_cvtepu8_epi32
+#define _mm512_cvtepu8_epi16  emulated_cvtepu8_epi16
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_cvtps_epi32    emulated_cvtps_epi32
 #undef _mm512_madd_epi16 /* 0.7.4 gives it four parameters */
@@ -72,6 +76,11 @@ static inline __m512i emulated_maskz_loadu_epi8(uint64_t mask, const void *p) {
     emulated_move(lanes, p, mask, 64, 1);
     return _mm512_loadu_si512(lanes);
 }
+static inline __m256i emulated_maskz_loadu_epi8_256(uint64_t mask, const void *p) {
+    uint8_t lanes[32] = {0};
+    emulated_move(lanes, p, mask, 32, 1);
+    return _mm256_loadu_si256((const __m256i *)(const void *)lanes);
+}
 static inline void emulated_mask_storeu_ps(void *p, uint64_t mask, __m512 v) { emulated_move(p, &v, mask, 16, 4); }
 static inline void emulated_mask_storeu_epi32(void *p, uint64_t mask, __m512i v) { emulated_move(p, &v, mask, 16, 4); }
 static inline void emulated_mask_storeu_epi8(void *p, uint64_t mask, __m512i v) { emulated_move(p, &v, mask, 64, 1); }
@@ -80,6 +89,7 @@ static inline void emulated_mask_storeu_epi8_128(void *p, uint64_t mask, __m128i
 }
 #define _mm512_maskz_loadu_ps    emulated_maskz_loadu_ps
 #define _mm512_maskz_loadu_epi8  emulated_maskz_loadu_epi8
+#define _mm256_maskz_loadu_epi8  emulated_maskz_loadu_epi8_256
 #define _mm512_mask_storeu_ps    emulated_mask_storeu_ps
 #define _mm512_mask_storeu_epi32 emulated_mask_storeu_epi32
 #define _mm512_mask_storeu_epi8  emulated_mask_storeu_epi8

@@ -86,6 +86,7 @@ Status infer_einsum(InferCtx *c) {
     int ranks[MAX_TERMS];
     Dim size[MAX_AXES], dims[MAX_RANK];
     for (int t = 0; t < c->n_in; t++) {
+        if (!c->in[t]) return infer_error(c, STATUS_INVALID, "input %d is absent", t);
         if (!infer_is_ranked(c, t)) {
             infer_set_unranked(c, 0, infer_elem(c, 0));
             return NULL;
@@ -176,7 +177,10 @@ Status eval_einsum(EvalCtx *c) {
     const double *x[MAX_TERMS];
     double *y, *v;
     TRY(ref_numeric_only(c));
-    for (int t = 0; t < c->n_in && t < MAX_TERMS; t++) ranks[t] = c->in[t]->rank;
+    for (int t = 0; t < c->n_in && t < MAX_TERMS; t++) {
+        if (!c->in[t]) return eval_error(c, STATUS_INVALID, "input %d is absent", t);
+        ranks[t] = c->in[t]->rank;
+    }
     const char *bad = read_equation(attr_string(c->node, "equation"), c->n_in, ranks, &e);
     if (bad) return eval_error(c, STATUS_INVALID, "equation '%s': %s", attr_string(c->node, "equation"), bad);
     TRY(build_nest(c, &e, &nest));

@@ -328,6 +328,7 @@ static Dim slice_dim(InferCtx *c, const SliceSpec *s, int i, Dim dim) {
     if (step == -1 && numbers && start == -1 && end <= -BEYOND_END) return dim;
     if (step < 0) return infer_fresh(c);
     Dim n = symbolic_slice(c, dim, start, end);
+    if (DIM_IS_NUM(n) && n < 0) return 0; /* 1:0 */
     return step == 1 ? n : infer_dim_op(c, SYM_CEILDIV, n, step);
 }
 

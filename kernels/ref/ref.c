@@ -242,8 +242,9 @@ Status ref_numeric_only(EvalCtx *c) {
 
 Status ref_output(EvalCtx *c, int i, ElemType e, int rank, const int64_t *dims, Tensor *view) {
     void *data;
-    TRY(eval_output(c, i, e, rank, dims, &data));
-    TRY(tensor_view(view, e, rank, dims, data));
+    Status s = eval_output(c, i, e, rank, dims, &data);
+    if (!s) s = tensor_view(view, e, rank, dims, data);
+    if (s) return status_context(s, "%s '%s'", c->node->op->name, c->node->name);
     if (view->bytes && elem_bits(e) < 8) view->data[view->bytes - 1] = 0; /* unused bits of the last byte */
     return NULL;
 }

@@ -77,7 +77,8 @@ static void oracle_u8(void *arg, const DwShape *s, int32_t n, int32_t oy, int32_
     for (int32_t ky = 0; ky < s->kh; ky++)
         for (int32_t kx = 0; kx < s->kw; kx++) {
             const ptrdiff_t i = tap_at(s, n, oy, ox, ky, kx, c);
-            acc += (i < 0 ? o->d->x_zp : o->x[i]) * o->w[(c * s->kh + ky) * s->kw + kx];
+            const int32_t x = i < 0 ? o->d->x_zp : o->d->x_signed ? (int8_t)o->x[i] : o->x[i];
+            acc += x * o->w[(c * s->kh + ky) * s->kw + kx];
         }
     assert_in_range((uint64_t)(acc + INT32_MAX), 0, 2ull * INT32_MAX);
     const float low = (float)(o->d->lo - o->d->y_zp), high = (float)(o->d->hi - o->d->y_zp);
@@ -108,12 +109,15 @@ static void check_u8(DwconvU8 *d, const OracleU8 *o, uint32_t isa, Team *teams[]
 }
 
 /* mult_scale large drives results far past the clamp (and past the vector rows' proof, so the plain row is taken). */
-static void case_u8(const Case *k, float mult_scale, bool extreme, Team *teams[]) {
+static void case_u8(const Case *k, float mult_scale, bool extreme, int is_signed, Team *teams[]) {
+    const int32_t shift = is_signed & 1 ? 128 : 0, y_shift = is_signed & 2 ? 128 : 0;
     uint64_t seed = test_seed(k->h, k->c);
-    DwconvU8 d = {.s = shape_of(k), .x_zp = extreme ? 255 : test_range(&seed, 0, 255)};
+    DwconvU8 d = {.s = shape_of(k), .x_zp = (extreme ? 255 : test_range(&seed, 0, 255)) - shift};
+    d.x_signed = is_signed & 1, d.y_signed = is_signed & 2;
     d.y_zp = test_range(&seed, 0, 255);
     d.hi = extreme ? 255 : test_range(&seed, d.y_zp, 255);
     d.lo = extreme ? 0 : test_range(&seed, 0, d.y_zp);
+    d.y_zp -= y_shift, d.lo -= y_shift, d.hi -= y_shift;
     const size_t c = (size_t)k->c, taps = (size_t)(k->k * k->k);
     uint8_t *lut = test_bytes(&seed, 256);
     if (k->c % 2) d.lut = lut;
@@ -143,10 +147,10 @@ static void test_u8(void **state) {
     Team *teams[TEST_TEAMS];
     test_teams(teams);
     for (size_t i = 0; i < test_case_count(); i++) {
-        case_u8(&CASES[i], 0.01f, false, teams);
-        case_u8(&CASES[i], 0.0002f, false, teams);
-        case_u8(&CASES[i], 1.0f, true, teams);
-        case_u8(&CASES[i], 3e6f, true, teams);
+        case_u8(&CASES[i], 0.01f, false, 0, teams);
+        case_u8(&CASES[i], 0.0002f, false, (int)(i % 4), teams);
+        case_u8(&CASES[i], 1.0f, true, 0, teams);
+        case_u8(&CASES[i], 3e6f, true, 3, teams);
     }
     test_teams_free(teams);
 }

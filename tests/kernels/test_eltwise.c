@@ -184,7 +184,8 @@ static int32_t oracle_round(float v, int32_t zp, int32_t lo, int32_t hi) {
     return zp + (int32_t)nearbyintf(fminf(fmaxf(v, (float)(lo - zp)), (float)(hi - zp)));
 }
 
-static void check_qbinary(const EltNest *nest, QBinaryKind kind, uint32_t isa, bool use_lut, Team *team) {
+static void check_qbinary(const EltNest *nest, QBinaryKind kind, uint32_t isa, bool use_lut, bool is_signed,
+                          Team *team) {
     uint64_t seed = test_seed(nest->dims[0] + kind, use_lut);
     const size_t ny = nest_extent(nest, 0);
     uint8_t *a = test_bytes(&seed, nest_extent(nest, 1)), *b = test_bytes(&seed, nest_extent(nest, 2));
@@ -194,13 +195,19 @@ static void check_qbinary(const EltNest *nest, QBinaryKind kind, uint32_t isa, b
     e.p.y_zp = test_range(&seed, 0, 255), e.p.lo = use_lut ? e.p.y_zp : 0, e.p.hi = 255;
     e.p.a_mult = test_float(&seed, 0.001f, 0.02f), e.p.b_mult = test_float(&seed, 0.1f, 2.0f);
     if (kind == QBINARY_ADD) e.p.a_mult *= 100.0f;
+    if (is_signed) {
+        e.p.a_signed = e.p.y_signed = true, e.p.b_signed = kind == QBINARY_ADD;
+        e.p.a_zp -= 128, e.p.y_zp -= 128, e.p.lo -= 128, e.p.hi -= 128;
+        if (e.p.b_signed) e.p.b_zp -= 128;
+    }
     for (int64_t i = 0; i < nest_count(nest); i++) {
         size_t at[3];
         nest_at(nest, i, at);
-        const int32_t p = a[at[1]] - e.p.a_zp, q = b[at[2]] - e.p.b_zp;
+        const int32_t av = e.p.a_signed ? (int8_t)a[at[1]] : a[at[1]], bv = e.p.b_signed ? (int8_t)b[at[2]] : b[at[2]];
+        const int32_t p = av - e.p.a_zp, q = bv - e.p.b_zp;
         const float pa = (float)p * e.p.a_mult, qb = (float)q * e.p.b_mult, pq = (float)(p * q) * e.p.a_mult;
         const int32_t r = oracle_round(kind == QBINARY_ADD ? pa + qb : pq, e.p.y_zp, e.p.lo, e.p.hi);
-        want[at[0]] = use_lut ? lut[r] : (uint8_t)r;
+        want[at[0]] = use_lut ? lut[(uint8_t)r] : (uint8_t)r;
     }
     qbinary_prepare(&e, isa);
     qbinary_run(&e, y, a, b, team);
@@ -218,7 +225,7 @@ static void test_qbinary(void **state) {
         for (size_t k = 0; k < COUNT_OF(NESTS); k++)
             for (int kind = 0; kind < QBINARY_COUNT; kind++)
                 for (int t = 0; t < TEST_TEAMS; t++)
-                    check_qbinary(&NESTS[k], (QBinaryKind)kind, isa[i], t == 2, teams[t]);
+                    check_qbinary(&NESTS[k], (QBinaryKind)kind, isa[i], t == 2, (k + (size_t)t) % 2, teams[t]);
     test_teams_free(teams);
 }
 

@@ -146,7 +146,7 @@ static void expect_one(Problem *p, int64_t image, int64_t oy, int64_t ox, int64_
                     sum += product, magnitude += fabs(product);
                 } else {
                     int32_t x = byte_at(p->x, d->x_type, xi) - d->x_zero;
-                    acc += (uint32_t)(x * ((int8_t *)p->w)[wi]);
+                    acc += (uint32_t)(x * (byte_at(p->w, d->w_type == IGEMM_U8 ? IGEMM_U8 : IGEMM_S8, wi) - d->w_zero));
                 }
             }
         }
@@ -299,6 +299,10 @@ static void randomize_rest(IgemmDesc *d) {
         return;
     }
     d->x_zero = (int32_t)random_in(0, 255) - (d->x_type == IGEMM_S8 ? 128 : 0);
+    if (random_in(0, 3) == 0)
+        d->w_type = IGEMM_U8, d->w_zero = (int32_t)random_in(0, 1) * 90;
+    else if (random_in(0, 3) == 0)
+        d->w_zero = (int32_t)random_in(-128, 127);
     if (d->y_type != IGEMM_S32 && random_in(0, 1)) d->residual = IGEMM_RESIDUAL_AFTER;
     if (!is_byte(d->y_type)) return;
     const int32_t least = d->y_type == IGEMM_S8 ? -128 : 0;

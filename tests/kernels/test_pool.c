@@ -105,7 +105,7 @@ static uint8_t oracle_requant(int64_t acc, float mult, int32_t zp, int32_t lo, i
     return (uint8_t)(zp + (int32_t)nearbyintf(v));
 }
 
-static void case_u8(const Case *k, PoolKind kind, bool include_pad, uint32_t isa, Team *teams[]) {
+static void case_u8(const Case *k, PoolKind kind, bool include_pad, bool is_signed, uint32_t isa, Team *teams[]) {
     uint64_t seed = test_seed(k->w, k->c);
     PoolU8 p = {.s = shape_of(k), .kind = kind, .count_include_pad = include_pad, .scale = 1.37};
     p.x_zp = test_range(&seed, 0, 255), p.y_zp = test_range(&seed, 0, 255), p.lo = p.y_zp / 2, p.hi = 250;
@@ -113,7 +113,8 @@ static void case_u8(const Case *k, PoolKind kind, bool include_pad, uint32_t isa
     uint8_t *x = test_bytes(&seed, nx), *want = test_alloc(ny), *lut = test_bytes(&seed, 256);
     if (k->c % 2 == 0) p.lut = lut;
     float *xf = test_alloc(nx * sizeof *xf);
-    for (size_t i = 0; i < nx; i++) xf[i] = x[i];
+    if (is_signed) p.x_signed = p.y_signed = true, p.x_zp -= 128, p.y_zp -= 128, p.lo -= 128, p.hi -= 128;
+    for (size_t i = 0; i < nx; i++) xf[i] = is_signed ? (float)(int8_t)x[i] : (float)x[i];
     FOR_OUTPUTS(p.s) {
         const Window v = window_of(&p.s, xf, n, oy, ox, c);
         const float mult = (float)(p.scale / (include_pad ? v.padded : v.inside));
@@ -140,7 +141,8 @@ static void test_windows(void **state) {
     for (size_t k = 0; k < COUNT_OF(CASES); k++)
         for (int v = 0; v < 3; v++) {
             for (size_t i = 0; i < n_isa; i++) case_f32(&CASES[k], v ? POOL_AVERAGE : POOL_MAX, v == 2, isa[i], teams);
-            for (size_t i = 0; i < n_isa8; i++) case_u8(&CASES[k], v ? POOL_AVERAGE : POOL_MAX, v == 2, isa8[i], teams);
+            for (size_t i = 0; i < n_isa8; i++)
+                case_u8(&CASES[k], v ? POOL_AVERAGE : POOL_MAX, v == 2, k % 2 || v == 1, isa8[i], teams);
         }
     test_teams_free(teams);
 }
@@ -162,6 +164,7 @@ static void case_global(int64_t pixels, int32_t c, uint32_t isa, Team *team) {
     GlobalPoolU8 q = {.n = n, .c = c, .pixels = pixels, .x_ld = x_ld, .y_ld = y_ld, .x_zp = 77, .y_zp = 3, .hi = 255};
     q.mult = (float)(1.9 / (double)pixels);
     q.lut = c % 2 ? lut : NULL;
+    if (c % 3 == 0) q.x_signed = q.y_signed = true, q.x_zp -= 128, q.y_zp -= 128, q.lo = -128, q.hi = 127;
     global_pool_f32_prepare(&p, isa);
     global_pool_u8_prepare(&q, isa);
     global_pool_f32_run(&p, x, y, team);
@@ -171,7 +174,8 @@ static void case_global(int64_t pixels, int32_t c, uint32_t isa, Team *team) {
             const size_t at = (size_t)i * (size_t)pixels * x_ld + ch, to = (size_t)i * y_ld + ch;
             assert_true(y[to] == oracle_global(x + at, pixels, x_ld));
             int64_t sum = 0;
-            for (int64_t j = 0; j < pixels; j++) sum += xb[at + (size_t)j * x_ld] - q.x_zp;
+            for (int64_t j = 0; j < pixels; j++)
+                sum += (q.x_signed ? (int8_t)xb[at + (size_t)j * x_ld] : xb[at + (size_t)j * x_ld]) - q.x_zp;
             const uint8_t want = oracle_requant(sum, q.mult, q.y_zp, q.lo, q.hi);
             assert_int_equal(yb[to], q.lut ? lut[want] : want);
         }

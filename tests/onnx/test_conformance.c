@@ -4,8 +4,9 @@
  * test, "FOLDER/NAME: pass" or "FOLDER/NAME: unsupported: REASON"; any difference fails. `--update` rewrites the file
  * (and still fails for results that are neither).
  *
- * Each data set is run twice: inputs as inputs, which checks values against the recorded outputs; and inputs as
- * constants, which checks that the shape rules agree with the recorded types when all content is known. */
+ * Each data set is run as inputs, which checks values against the recorded outputs, and as constants, which checks that
+ * the shape rules agree with the recorded types when all content is known; both again after the default pipeline of
+ * passes, which as constants folds all that can be folded. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@
 
 #include "backends/backend.h"
 #include "frontend/onnx_model.h"
+#include "passes/pass.h"
 
 #define STATUS_FILE PARE_SOURCE_DIR "/tests/onnx/status.txt"
 #define DATA_DIR    PARE_BUILD_DIR "/onnx_backend_tests"
@@ -177,6 +179,23 @@ static Status run_types(const Graph *g, const DataSet *s) {
     return st;
 }
 
+/* Values after the default pipeline, with the inputs as they are or as constants of the graph. */
+static Status run_optimized(const Graph *g, const DataSet *s, bool constant) {
+    Graph *copy;
+    TRY(graph_clone(g, &copy));
+    DataSet rest = *s;
+    Status st = NULL;
+    for (uint32_t i = 0; constant && !st && i < s->n_in; i++) {
+        copy->values[copy->inputs[i]].is_input = false;
+        st = graph_make_constant(copy, copy->inputs[i], tensor_ref(&s->in[i]));
+    }
+    if (constant) copy->n_inputs = rest.n_in = 0;
+    if (!st) st = pipeline_run(copy, PIPELINE_OPTIMIZE, &(PipelineOptions){.verify = true});
+    if (!st) st = run_values(copy, &rest);
+    graph_free(copy);
+    return status_context(st, constant ? "as constants, optimized" : "optimized");
+}
+
 /* The files of other kinds of values are not read. */
 static Status tensors_only(const Graph *g) {
     bool all = true;
@@ -195,6 +214,8 @@ static Status run_set(const Graph *g, const char *path) {
     }
     if (!st) st = run_values(g, &s);
     if (!st) st = run_types(g, &s);
+    if (!st) st = run_optimized(g, &s, false);
+    if (!st) st = run_optimized(g, &s, true);
     free_set(&s);
     return st;
 }

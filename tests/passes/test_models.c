@@ -37,7 +37,7 @@ static const ModelCase models[] = {
      {{"BatchNormalization", 0}, {"Shape", 0}, {"Gather", 0}, {"Concat", 5}, {"Div", 0}},
      true},
     {"kwt1_speech_commands12.onnx",
-     250,
+     203,
      {{"Gelu", 12}, {"LayerNormalization", 24}, {"Transpose", 12}, {"Tanh", 0}, {"ReduceMean", 0}, {"Mul", 3}},
      true},
     {"mobilenetv2_imagenet.onnx", 101, {{"Conv", 53}, {"Clip", 35}}, false},

@@ -1,6 +1,7 @@
 /* Frame of the depthwise kernels: choice, packing, splitting over the team, fused activations. */
 #include "kernels/cpu/dwconv/dwconv.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/dwconv/dwq_pack.h"
@@ -97,6 +98,14 @@ void dwconv_f32_rows(const DwconvF32 *d, const float *x, float *y, size_t begin,
     for (size_t row = begin; row < end; row++) dw_f32_row(d, x, y, (int64_t)row, 0, d->s.c);
 }
 
+/* What channel c's accumulator starts from on uint8: int8 inputs have 128 added, which the sum must lose again. */
+static int32_t dw_u8_start(const DwconvU8 *d, const int8_t *w, const int32_t *bias, size_t c) {
+    const size_t taps = (size_t)d->s.kh * (size_t)d->s.kw;
+    uint32_t start = (uint32_t)bias[c];
+    for (size_t t = 0; t < taps; t++) start -= (uint32_t)(w[c * taps + t] * d->x_flip);
+    return (int32_t)start;
+}
+
 /* Largest |float(acc) * mult| that any input can cause, with room for the roundings. */
 static double dw_u8_bound(const DwconvU8 *d, const int8_t *w, const int32_t *bias, const float *mult) {
     const size_t taps = (size_t)d->s.kh * (size_t)d->s.kw;
@@ -104,8 +113,8 @@ static double dw_u8_bound(const DwconvU8 *d, const int8_t *w, const int32_t *bia
     for (size_t c = 0; c < (size_t)d->s.c; c++) {
         int64_t sum = 0;
         for (size_t t = 0; t < taps; t++) sum += w[c * taps + t] < 0 ? -w[c * taps + t] : w[c * taps + t];
-        const double acc = (double)sum * 255.0 + (bias[c] < 0 ? -(double)bias[c] : (double)bias[c]);
-        const double v = acc * (mult[c] < 0 ? -(double)mult[c] : (double)mult[c]) * 1.000001;
+        const double acc = (double)sum * 255.0 + fabs((double)dw_u8_start(d, w, bias, c));
+        const double v = acc * fabs((double)mult[c]) * 1.000001;
         worst = v > worst ? v : worst;
     }
     return worst;
@@ -135,6 +144,12 @@ static const DwconvU8Ops *dw_u8_choose(const DwconvU8 *d, double bound, uint32_t
 
 void dwconv_u8_prepare(DwconvU8 *d, const int8_t *w, const int32_t *bias, const float *mult, uint32_t isa_bits) {
     int k, stride;
+    d->x_flip = d->x_signed ? 128 : 0;
+    d->y_flip = d->y_signed ? 128 : 0;
+    d->ux_zp = d->x_zp + d->x_flip;
+    d->uy_zp = d->y_zp + d->y_flip;
+    d->ulo = d->lo + d->y_flip;
+    d->uhi = d->hi + d->y_flip;
     d->ops = dw_u8_choose(d, dw_u8_bound(d, w, bias, mult), isa_bits);
     d->row = dw_is_small(&d->s, &k, &stride) ? d->ops->small[k][stride] : d->ops->any;
     d->c_step = dw_channel_step(&d->s, d->ops->block);
@@ -184,7 +199,8 @@ void dwconv_u8_pack(const DwconvU8 *d, const int8_t *w, const int32_t *bias, con
         char *to = (char *)packed + c / block * bytes;
         const bool plain = d->ops->group == 1;
         const size_t place = plain ? c % block : dwq_place(c % block, block);
-        memcpy(to + place * 4, &bias[c], 4);
+        const int32_t start = dw_u8_start(d, w, bias, c);
+        memcpy(to + place * 4, &start, 4);
         memcpy(to + block * 4 + place * 4, &mult[c], 4);
         (plain ? dw_u8_pack_plain : dw_u8_pack_groups)(d, w, c, (int8_t *)to + block * 8);
     }

@@ -69,10 +69,14 @@ struct DwconvF32 {
  * any. */
 struct DwconvU8 {
     DwShape s;
-    int32_t x_zp;
-    int32_t y_zp, lo, hi; /* 0 <= lo <= hi <= 255, in stored units; a fused relu is lo = y_zp */
-    const uint8_t *lut;   /* 256 entries or NULL */
-    LutFn lut_fn;         /* set by prepare */
+    bool x_signed, y_signed; /* int8 instead of uint8 */
+    int32_t x_zp;            /* this and the next line in the stored values' units */
+    int32_t y_zp, lo, hi;    /* bounds within the type; a fused relu is lo = y_zp */
+    const uint8_t *lut;      /* 256 entries or NULL */
+    /* set by prepare: the problem on uint8, int8 having 128 added to values (the top bit flipped) and zero points */
+    uint8_t x_flip, y_flip;
+    int32_t ux_zp, uy_zp, ulo, uhi;
+    LutFn lut_fn;
     const DwconvU8Ops *ops;
     DwconvU8RowFn row;
     int32_t c_step;

@@ -1,6 +1,6 @@
 /* Body of the integer depthwise rows on vectors; included by dwconv_u8_<isa>.c after a dwq_*.h layer, which gives
  *   DWQ_CB, DWQ_NX    channels per block (bytes per vector); outputs per tile
- *   dwq_b             CB bytes: dwq_load, dwq_loadn (first n, the rest undefined), dwq_set1
+ *   dwq_b             CB bytes: dwq_load, dwq_loadn (first n, the rest undefined), dwq_set1, dwq_xor
  *   dwq_i             a vector of CB/4 int32
  *   DWQ_PARTS         vectors that 4 interleaved rows need per j (1 for byte dot products, 2 for 16-bit ones)
  *   dwq_interleave    4 rows of bytes to DWQ_J * DWQ_PARTS vectors in memory
@@ -36,7 +36,7 @@ typedef struct {
 /* Image columns ix .. ix+n of all groups of rows. */
 DW_INLINE void dw_columns(const DwRun *r, char *to, int32_t ix, int32_t n, int32_t groups) {
     const DwShape *s = &r->d->s;
-    const dwq_b zp = dwq_set1((uint8_t)r->d->x_zp);
+    const dwq_b zp = dwq_set1((uint8_t)r->d->ux_zp), flip = dwq_set1(r->d->x_flip);
     for (int32_t g = 0; g < groups; g++) {
         const uint8_t *row[DWQ_GROUP];
         for (int32_t i = 0; i < DWQ_GROUP; i++) {
@@ -51,7 +51,9 @@ DW_INLINE void dw_columns(const DwRun *r, char *to, int32_t ix, int32_t n, int32
                 const size_t at = (size_t)px * s->x_ld;
 #pragma GCC unroll 4
                 for (int i = 0; i < DWQ_GROUP; i++)
-                    if (row[i]) v[i] = r->lanes == DWQ_CB ? dwq_load(row[i] + at) : dwq_loadn(row[i] + at, r->lanes);
+                    if (row[i])
+                        v[i] = dwq_xor(flip,
+                                       r->lanes == DWQ_CB ? dwq_load(row[i] + at) : dwq_loadn(row[i] + at, r->lanes));
             }
             dwq_interleave(to + (size_t)(j * groups + g) * DW_COLUMN, v);
         }

@@ -13,22 +13,26 @@ static void dw_pixel(const DwconvU8 *d, const uint8_t *x, uint8_t *y, int32_t iy
     const int32_t *bias = (const int32_t *)(const void *)block;
     const float *mult = (const float *)(const void *)(block + 4 * DW_BLOCK);
     const int8_t *w = (const int8_t *)(block + 8 * DW_BLOCK);
-    int32_t acc[DW_BLOCK];
-    for (int i = 0; i < DW_BLOCK; i++) acc[i] = bias[i];
+    const uint8_t flip = d->x_flip;
+    uint32_t acc[DW_BLOCK]; /* sums are taken modulo 2^32 */
+    for (int i = 0; i < DW_BLOCK; i++) acc[i] = (uint32_t)bias[i];
     for (int32_t ky = 0; ky < s->kh; ky++)
         for (int32_t kx = 0; kx < s->kw; kx++, w += DW_BLOCK) {
             const int32_t py = iy + ky * s->dy, px = ix + kx * s->dx;
             if (py < 0 || py >= s->h || px < 0 || px >= s->w) {
-                for (int i = 0; i < DW_BLOCK; i++) acc[i] += d->x_zp * w[i];
+                for (int i = 0; i < DW_BLOCK; i++) acc[i] += (uint32_t)(d->ux_zp * w[i]);
                 continue;
             }
             const uint8_t *p = x + ((size_t)py * (size_t)s->w + (size_t)px) * s->x_ld + c;
             if (lanes == DW_BLOCK)
-                for (int i = 0; i < DW_BLOCK; i++) acc[i] += (int16_t)(p[i] * w[i]); /* fits: 255 * 128 < 2^15 */
+                for (int i = 0; i < DW_BLOCK; i++) {
+                    const int32_t product = (int16_t)((p[i] ^ flip) * w[i]); /* fits: 255 * 128 < 2^15 */
+                    acc[i] += (uint32_t)product;
+                }
             else
-                for (int i = 0; i < lanes; i++) acc[i] += p[i] * w[i];
+                for (int i = 0; i < lanes; i++) acc[i] += (uint32_t)((p[i] ^ flip) * w[i]);
         }
-    for (int i = 0; i < lanes; i++) y[i] = requant_u8(acc[i], mult[i], d->y_zp, d->lo, d->hi);
+    for (int i = 0; i < lanes; i++) y[i] = requant_u8((int32_t)acc[i], mult[i], d->uy_zp, d->ulo, d->uhi) ^ d->y_flip;
 }
 
 static void dw_any(const DwconvU8 *d, const uint8_t *x, uint8_t *y, int32_t oy, int32_t c0, int32_t c1) {

@@ -20,6 +20,7 @@ typedef __m256i dwq_b;
 typedef __m256i dwq_i;
 
 static inline dwq_b dwq_set1(uint8_t v) { return _mm256_set1_epi8((char)v); }
+static inline dwq_b dwq_xor(dwq_b a, dwq_b b) { return _mm256_xor_si256(a, b); }
 static inline dwq_b dwq_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 static inline void dwq_store(uint8_t *p, dwq_b v) { _mm256_storeu_si256((__m256i *)p, v); }
 static inline dwq_b dwq_loadn(const uint8_t *p, int32_t n) {
@@ -74,11 +75,12 @@ static inline __m256i dwq_scale(dwq_i acc, const char *mult) {
 
 /* The saturating packs are the clamp to 0..255; lo and hi follow on bytes. */
 static inline dwq_b dwq_requant(const dwq_i acc[4], const char *mult, const DwconvU8 *d) {
-    const __m256i zp = _mm256_set1_epi16((short)d->y_zp);
+    const __m256i zp = _mm256_set1_epi16((short)d->uy_zp);
     const __m256i p01 = _mm256_packs_epi32(dwq_scale(acc[0], mult), dwq_scale(acc[1], mult + DWQ_CB));
     const __m256i p23 = _mm256_packs_epi32(dwq_scale(acc[2], mult + 2 * DWQ_CB), dwq_scale(acc[3], mult + 3 * DWQ_CB));
     const __m256i b = _mm256_packus_epi16(_mm256_adds_epi16(p01, zp), _mm256_adds_epi16(p23, zp));
-    return _mm256_min_epu8(_mm256_set1_epi8((char)d->hi), _mm256_max_epu8(_mm256_set1_epi8((char)d->lo), b));
+    const __m256i low = _mm256_set1_epi8((char)d->ulo), high = _mm256_set1_epi8((char)d->uhi);
+    return dwq_xor(_mm256_set1_epi8((char)d->y_flip), _mm256_min_epu8(high, _mm256_max_epu8(low, b)));
 }
 
 #endif

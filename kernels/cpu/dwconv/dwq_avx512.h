@@ -17,6 +17,7 @@ typedef __m512i dwq_b;
 typedef __m512i dwq_i;
 
 static inline dwq_b dwq_set1(uint8_t v) { return _mm512_set1_epi8((char)v); }
+static inline dwq_b dwq_xor(dwq_b a, dwq_b b) { return _mm512_xor_si512(a, b); }
 static inline dwq_b dwq_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static inline dwq_b dwq_loadn(const uint8_t *p, int32_t n) {
     return _mm512_maskz_loadu_epi8((1ull << (uint32_t)n) - 1, p);
@@ -63,11 +64,12 @@ static inline __m512i dwq_scale(dwq_i acc, const char *mult) {
 
 /* The saturating packs are the clamp to 0..255; lo and hi follow on bytes. */
 static inline dwq_b dwq_requant(const dwq_i acc[4], const char *mult, const DwconvU8 *d) {
-    const __m512i zp = _mm512_set1_epi16((short)d->y_zp);
+    const __m512i zp = _mm512_set1_epi16((short)d->uy_zp);
     const __m512i p01 = _mm512_packs_epi32(dwq_scale(acc[0], mult), dwq_scale(acc[1], mult + DWQ_CB));
     const __m512i p23 = _mm512_packs_epi32(dwq_scale(acc[2], mult + 2 * DWQ_CB), dwq_scale(acc[3], mult + 3 * DWQ_CB));
     const __m512i b = _mm512_packus_epi16(_mm512_adds_epi16(p01, zp), _mm512_adds_epi16(p23, zp));
-    return _mm512_min_epu8(_mm512_set1_epi8((char)d->hi), _mm512_max_epu8(_mm512_set1_epi8((char)d->lo), b));
+    const __m512i low = _mm512_set1_epi8((char)d->ulo), high = _mm512_set1_epi8((char)d->uhi);
+    return dwq_xor(_mm512_set1_epi8((char)d->y_flip), _mm512_min_epu8(high, _mm512_max_epu8(low, b)));
 }
 
 #endif

@@ -30,6 +30,7 @@ typedef struct {
     int32_t a_zp, b_zp;
     float a_mult, b_mult;
     int32_t y_zp, lo, hi;
+    bool a_signed, b_signed, y_signed; /* int8 instead of uint8; zero points and bounds in the stored values' units */
 } QBinaryParams;
 
 typedef enum { QBINARY_ADD, QBINARY_MUL, QBINARY_COUNT } QBinaryKind;
@@ -48,7 +49,7 @@ typedef struct {
 /* The rows for the ISAs in isa_bits; never NULL. */
 const QuantOps *quant_ops(uint32_t isa_bits);
 
-/* Integer addition or multiplication of u8 tensors with broadcasting; strides as in binary.h. */
+/* Integer addition or multiplication of 8-bit tensors with broadcasting; strides as in binary.h. */
 typedef struct {
     EltNest nest;
     QBinaryKind kind;

@@ -75,27 +75,42 @@ static void from_bf16(float *y, const uint16_t *x, size_t n) {
     }
 }
 
-static inline vi qbinary_add(vi a, vi b, vf ma, vf mb) {
-    return vf_as_vi(vf_add(vf_mul(vi_to_vf(a), ma), vf_mul(vi_to_vf(b), mb)));
-}
-static inline vi qbinary_mul(vi a, vi b, vf ma, vf mb) {
-    (void)mb;
-    return vf_as_vi(vf_mul(vi_to_vf(vi_mullo(a, b)), ma));
+/* int8 operands become uint8 ones with 128 added to the value (the top bit flipped) and to the zero point. */
+typedef struct {
+    vi a_flip, b_flip, y_flip, a_zp, b_zp, y_zp;
+    vf a_mult, b_mult, low, high;
+} QBinaryVectors;
+
+static inline QBinaryVectors qbinary_vectors(const QBinaryParams *p) {
+    const int32_t fa = p->a_signed ? 128 : 0, fb = p->b_signed ? 128 : 0, fy = p->y_signed ? 128 : 0;
+    return (QBinaryVectors){.a_flip = vi_set1(fa),
+                            .b_flip = vi_set1(fb),
+                            .y_flip = vi_set1(fy),
+                            .a_zp = vi_set1(p->a_zp + fa),
+                            .b_zp = vi_set1(p->b_zp + fb),
+                            .y_zp = vi_set1(p->y_zp + fy),
+                            .a_mult = vf_set1(p->a_mult),
+                            .b_mult = vf_set1(p->b_mult),
+                            .low = vf_set1((float)(p->lo - p->y_zp)),
+                            .high = vf_set1((float)(p->hi - p->y_zp))};
 }
 
+static inline vi qbinary_add(const QBinaryVectors *k, vi a, vi b) {
+    const vf v = vf_add(vf_mul(vi_to_vf(a), k->a_mult), vf_mul(vi_to_vf(b), k->b_mult));
+    return quant_round(v, k->low, k->high, k->y_zp);
+}
+static inline vi qbinary_mul(const QBinaryVectors *k, vi a, vi b) {
+    return quant_round(vf_mul(vi_to_vf(vi_mullo(a, b)), k->a_mult), k->low, k->high, k->y_zp);
+}
+
+#define QBINARY_VALUE(op, a, b)                                                                                        \
+    vi_xor(op(&k, vi_sub(vi_xor(a, k.a_flip), k.a_zp), vi_sub(vi_xor(b, k.b_flip), k.b_zp)), k.y_flip)
 #define QBINARY_ROW(name, op, load_a, load_b, tail_a, tail_b)                                                          \
     static void name(uint8_t *y, const uint8_t *a, const uint8_t *b, size_t n, const QBinaryParams *p) {               \
-        const vf low = vf_set1((float)(p->lo - p->y_zp)), high = vf_set1((float)(p->hi - p->y_zp));                    \
-        const vf ma = vf_set1(p->a_mult), mb = vf_set1(p->b_mult);                                                     \
-        const vi za = vi_set1(p->a_zp), zb = vi_set1(p->b_zp), zy = vi_set1(p->y_zp);                                  \
+        const QBinaryVectors k = qbinary_vectors(p);                                                                   \
         size_t i = 0;                                                                                                  \
-        for (; i + VF_N <= n; i += VF_N)                                                                               \
-            vi_store_u8(y + i,                                                                                         \
-                        quant_round(vi_as_vf(op(vi_sub(load_a, za), vi_sub(load_b, zb), ma, mb)), low, high, zy));     \
-        if (i < n)                                                                                                     \
-            quant_store_tail(y + i,                                                                                    \
-                             quant_round(vi_as_vf(op(vi_sub(tail_a, za), vi_sub(tail_b, zb), ma, mb)), low, high, zy), \
-                             n - i);                                                                                   \
+        for (; i + VF_N <= n; i += VF_N) vi_store_u8(y + i, QBINARY_VALUE(op, load_a, load_b));                        \
+        if (i < n) quant_store_tail(y + i, QBINARY_VALUE(op, tail_a, tail_b), n - i);                                  \
     }
 #define QBINARY_FORMS(op)                                                                                              \
     QBINARY_ROW(op##_vv, op, vi_load_u8(a + i), vi_load_u8(b + i), quant_load_tail(a + i, n - i),                      \

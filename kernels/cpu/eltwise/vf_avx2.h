@@ -61,6 +61,7 @@ static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 static inline vi vi_mullo(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+static inline vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 #define vi_shl(a, n) _mm256_slli_epi32((a), (n))
 #define vi_shr(a, n) _mm256_srli_epi32((a), (n))
@@ -113,11 +114,15 @@ static inline void vb_storen(uint8_t *p, vb v, size_t n) {
     vb_store(b, v);
     memcpy(p, b, n);
 }
+static inline vb vb_set1(uint8_t x) { return _mm256_set1_epi8((char)x); }
+static inline vb vb_xor(vb a, vb b) { return _mm256_xor_si256(a, b); }
 static inline vb vb_max(vb a, vb b) { return _mm256_max_epu8(a, b); }
 
 typedef __m256i vh;
 static inline vh vh_load_u8(const uint8_t *p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)); }
 static inline vh vh_add(vh a, vh b) { return _mm256_add_epi16(a, b); }
+static inline vh vh_set1(uint16_t x) { return _mm256_set1_epi16((short)x); }
+static inline vh vh_xor(vh a, vh b) { return _mm256_xor_si256(a, b); }
 static inline vh vh_zero(void) { return _mm256_setzero_si256(); }
 static inline vi vh_low(vh a) { return _mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)); }
 static inline vi vh_high(vh a) { return _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)); }

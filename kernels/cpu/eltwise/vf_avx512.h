@@ -56,6 +56,7 @@ static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 static inline vi vi_mullo(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 #define vi_shl(a, n) _mm512_slli_epi32((a), (n))
 #define vi_shr(a, n) _mm512_srli_epi32((a), (n))
@@ -89,11 +90,15 @@ static inline vb vb_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static inline vb vb_loadn(const uint8_t *p, size_t n) { return _mm512_maskz_loadu_epi8((UINT64_C(1) << n) - 1, p); }
 static inline void vb_store(uint8_t *p, vb v) { _mm512_storeu_si512(p, v); }
 static inline void vb_storen(uint8_t *p, vb v, size_t n) { _mm512_mask_storeu_epi8(p, (UINT64_C(1) << n) - 1, v); }
+static inline vb vb_set1(uint8_t x) { return _mm512_set1_epi8((char)x); }
+static inline vb vb_xor(vb a, vb b) { return _mm512_xor_si512(a, b); }
 static inline vb vb_max(vb a, vb b) { return _mm512_max_epu8(a, b); }
 
 typedef __m512i vh;
 static inline vh vh_load_u8(const uint8_t *p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p)); }
 static inline vh vh_add(vh a, vh b) { return _mm512_add_epi16(a, b); }
+static inline vh vh_set1(uint16_t x) { return _mm512_set1_epi16((short)x); }
+static inline vh vh_xor(vh a, vh b) { return _mm512_xor_si512(a, b); }
 static inline vh vh_zero(void) { return _mm512_setzero_si512(); }
 static inline vi vh_low(vh a) { return _mm512_cvtepu16_epi32(_mm512_castsi512_si256(a)); }
 static inline vi vh_high(vh a) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(a, 1)); }

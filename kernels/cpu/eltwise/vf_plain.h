@@ -80,6 +80,7 @@ static inline vi vi_add(vi a, vi b) { return (vi)((vu)a + (vu)b); }
 static inline vi vi_sub(vi a, vi b) { return (vi)((vu)a - (vu)b); }
 static inline vi vi_mullo(vi a, vi b) { return (vi)((vu)a * (vu)b); }
 static inline vi vi_and(vi a, vi b) { return a & b; }
+static inline vi vi_xor(vi a, vi b) { return a ^ b; }
 static inline vi vi_or(vi a, vi b) { return a | b; }
 static inline vi vi_shl(vi a, int n) { return (vi)((vu)a << (uint32_t)n); }
 static inline vi vi_shr(vi a, int n) { return (vi)((vu)a >> (uint32_t)n); }
@@ -151,6 +152,8 @@ static inline vb vb_loadn(const uint8_t *p, size_t n) {
 }
 static inline void vb_store(uint8_t *p, vb v) { memcpy(p, &v, sizeof v); }
 static inline void vb_storen(uint8_t *p, vb v, size_t n) { memcpy(p, &v, n); }
+static inline vb vb_set1(uint8_t x) { return (vb){0} + x; }
+static inline vb vb_xor(vb a, vb b) { return a ^ b; }
 static inline vb vb_max(vb a, vb b) {
     const vb m = (vb)(a > b);
     return (a & m) | (b & ~m);
@@ -164,6 +167,8 @@ static inline vh vh_load_u8(const uint8_t *p) {
     return __builtin_convertvector(v, vh);
 }
 static inline vh vh_add(vh a, vh b) { return a + b; }
+static inline vh vh_set1(uint16_t x) { return (vh){0} + x; }
+static inline vh vh_xor(vh a, vh b) { return a ^ b; }
 static inline vh vh_zero(void) { return (vh){0}; }
 static inline vi vh_low(vh a) { return (vi){a[0], a[1], a[2], a[3]}; }
 static inline vi vh_high(vh a) { return (vi){a[4], a[5], a[6], a[7]}; }

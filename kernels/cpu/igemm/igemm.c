@@ -77,6 +77,7 @@ static bool desc_possible(const IgemmDesc *d) {
         if (positive[i] <= 0) return false;
     if (d->ic % d->groups != 0 || d->oc % d->groups != 0) return false;
     if (d->ldx < d->ic || d->ldy < d->oc || d->ldr < d->oc || d->pad_top < 0 || d->pad_left < 0) return false;
+    if (!zero_fits(d->w_type == IGEMM_U8 ? IGEMM_U8 : IGEMM_S8, d->w_zero)) return false;
     if (!zero_fits(d->x_type, d->x_zero) || !zero_fits(d->y_type, d->y_zero)) return false;
     if (!bounds_fit(d->y_type, d->lo, d->hi)) return false;
     if (d->act != NULL && d->y_type != IGEMM_F32) return false;

@@ -67,9 +67,11 @@ typedef struct IgemmDesc {
     float act_a, act_b;
     IgemmResidual residual;
 
-    /* 8-bit input. Weights are int8, symmetric. */
-    int32_t x_zero; /* zero point of x */
-    int32_t y_zero; /* zero point of y (y_type U8, S8) */
+    /* 8-bit input. */
+    int32_t x_zero;   /* zero point of x */
+    IgemmType w_type; /* U8, or else the weights are S8 */
+    int32_t w_zero;   /* zero point of the weights; anything but 0 costs a sum over the activations of each tile */
+    int32_t y_zero;   /* zero point of y (y_type U8, S8) */
     const uint8_t
         *table;    /* NULL, or 256 entries applied to the requantised byte (its bits as index); kept, not copied */
     IgemmQAdd add; /* with residual AFTER, for y_type U8, S8 */
@@ -85,8 +87,9 @@ typedef enum IgemmLayout {
 
 /* Constant operands, in the units of docs/numerics.md. */
 typedef struct IgemmWeights {
-    const void *w; /* float or int8_t */
+    const void *w; /* float, int8_t or uint8_t */
     IgemmLayout layout;
+    int64_t ld;              /* KN, NK: elements from one row to the next; 0: no gap */
     const void *bias;        /* float, or int32_t in units s_x * s_w; NULL: 0 */
     const float *multiplier; /* 8-bit input with y_type U8, S8, F32: [oc], s_x * s_w[o] / s_y; else ignored */
 } IgemmWeights;
@@ -141,8 +144,10 @@ void igemm_format(const Igemm *op, char *text, size_t size);
 const char *igemm_kernel_name(const Igemm *op);
 
 size_t igemm_pack_bytes(const Igemm *op);
-/* Writes igemm_pack_bytes() bytes to `packed` (64-byte aligned). Deterministic, padding included. */
+/* Writes igemm_pack_bytes() bytes to `packed` (64-byte aligned). Deterministic, padding included. igemm_pack_with()
+ * shares the work out over a team. */
 void igemm_pack(const Igemm *op, const IgemmWeights *weights, void *packed);
+void igemm_pack_with(const Igemm *op, const IgemmWeights *weights, void *packed, Team *team);
 
 /* Bytes of scratch for a team of n_threads; may be 0. */
 size_t igemm_scratch_bytes(const Igemm *op, int n_threads);

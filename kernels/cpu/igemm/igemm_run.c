@@ -5,14 +5,8 @@
 
 #include <string.h>
 
-typedef struct Run {
-    const Igemm *op;
-    const char *packed, *x, *residual;
-    char *y, *scratch;
-} Run;
-
 /* Table, activation and residual on `count` finished values of one row. */
-static void finish_values(const Run *run, int64_t pixel, int64_t column, int64_t count) {
+static void finish_values(const IgemmRun *run, int64_t pixel, int64_t column, int64_t count) {
     const Igemm *op = run->op;
     const IgemmDesc *d = &op->desc;
     char *y = run->y + (pixel * d->ldy + column) * op->y_size;
@@ -29,7 +23,7 @@ static void finish_values(const Run *run, int64_t pixel, int64_t column, int64_t
     ((KernelFn_IGEMM_POST *)op->post->fn)(&post);
 }
 
-static void finish_rows(const Run *run, int64_t first, int rows, int64_t column, int64_t count) {
+static void finish_rows(const IgemmRun *run, int64_t first, int rows, int64_t column, int64_t count) {
     const IgemmDesc *d = &run->op->desc;
     if (d->table == NULL && d->act == NULL && d->residual != IGEMM_RESIDUAL_AFTER) return;
     bool dense = count == d->ldy && (d->residual == IGEMM_NO_RESIDUAL || count == d->ldr);
@@ -41,7 +35,7 @@ static void finish_rows(const Run *run, int64_t first, int rows, int64_t column,
 }
 
 /* Everything of a tile that stays the same from tile to tile. */
-static IgemmTile tile_frame(const Run *run) {
+static IgemmTile tile_frame(const IgemmRun *run) {
     const Igemm *op = run->op;
     const IgemmDesc *d = &op->desc;
     const float zero = d->y_type == IGEMM_U8 || d->y_type == IGEMM_S8 ? (float)d->y_zero : 0.0f;
@@ -74,7 +68,7 @@ static Item item_at(const Igemm *op, int64_t index) {
 }
 
 /* All panels of an item for the rows that tile->a points at; w_skip bytes of each panel belong to taps left out. */
-static void run_panels(const Run *run, const Item *item, IgemmTile *tile, int64_t pixel, int64_t w_skip) {
+static void run_panels(const IgemmRun *run, const Item *item, IgemmTile *tile, int64_t pixel, int64_t w_skip) {
     const Igemm *op = run->op;
     const IgemmDesc *d = &op->desc;
     for (int64_t p = item->begin; p < item->end; p += op->width) {
@@ -98,14 +92,38 @@ static int64_t tile_begin(const Igemm *op, int64_t t) {
     return row * op->desc.ow + part * op->tile_base + (part < op->tile_rest ? part : op->tile_rest);
 }
 
-static void run_item(const Run *run, const Item *item, char *scratch) {
+static int64_t sum_seen(const void *a, int64_t n, int kr) {
+    const int16_t *wide = a;
+    const uint8_t *bytes = a;
+    int64_t sum = 0;
+    if (kr == 2)
+        for (int64_t i = 0; i < n; i++) sum += wide[i];
+    else
+        for (int64_t i = 0; i < n; i++) sum += bytes[i];
+    return sum;
+}
+
+/* What a zero point of the weights takes from all accumulators of a row: its product with the sum of the activations.
+ */
+static void sum_rows(const Igemm *op, const IgemmTile *tile, int32_t *row_add) {
+    const int64_t count = op->merged ? op->desc.kw * op->icg : op->icg;
+    for (int r = 0; r < tile->mr; r++) {
+        int64_t sum = 0;
+        for (int64_t tap = 0; tap < tile->taps; tap++) sum += sum_seen(tile->a[tap * tile->a_step + r], count, op->kr);
+        row_add[r] = (int32_t)(uint32_t)(-sum * igemm_seen_w_zero(&op->desc));
+    }
+}
+
+static void run_tiles(const IgemmRun *run, const Item *item, char *scratch) {
     const Igemm *op = run->op;
     const char *x = run->x + item->group * op->seen_group, *pad = run->packed + op->pad_offset;
     const int64_t column = item->begin * op->lanes, end = item->end * op->lanes;
     const int64_t columns = (end < op->ocg ? end : op->ocg) - column;
     const int64_t row_taps = op->merged ? 1 : op->desc.kw;
     const void **pointers = (const void **)(void *)(scratch + op->copy_bytes);
+    int32_t row_add[IGEMM_MAX_ROWS];
     IgemmTile tile = tile_frame(run);
+    if (op->desc.x_type != IGEMM_F32 && igemm_seen_w_zero(&op->desc) != 0) tile.row_add = row_add;
     int64_t pixel = tile_begin(op, item->first);
     Span span = igemm_span_at(&op->desc, pixel);
     for (int64_t t = item->first; t < item->last; t++) {
@@ -115,19 +133,29 @@ static void run_item(const Run *run, const Item *item, char *scratch) {
         const int64_t skipped = kept.first * row_taps;
         tile.a = pointers + skipped * IGEMM_MAX_ROWS;
         tile.taps = (kept.end - kept.first) * row_taps;
+        if (tile.row_add != NULL) sum_rows(op, &tile, row_add);
         run_panels(run, item, &tile, pixel, skipped * op->kc * op->lanes * op->w_size);
         finish_rows(run, pixel, tile.mr, item->group * op->ocg + column, columns);
         pixel = next;
     }
 }
 
+int64_t igemm_items(const Igemm *op) { return op->desc.groups * op->n_chunks * op->m_chunks; }
+
+void igemm_run_item(const IgemmRun *run, int64_t index, char *scratch) {
+    const Item item = item_at(run->op, index);
+    run_tiles(run, &item, scratch);
+}
+
+typedef struct Job {
+    IgemmRun run;
+    char *scratch;
+} Job;
+
 static void run_items(void *arg, int64_t begin, int64_t end, int thread_id) {
-    const Run *run = arg;
-    char *scratch = run->scratch + run->op->thread_bytes * (size_t)thread_id;
-    for (int64_t i = begin; i < end; i++) {
-        const Item item = item_at(run->op, i);
-        run_item(run, &item, scratch);
-    }
+    const Job *job = arg;
+    char *scratch = job->scratch + job->run.op->thread_bytes * (size_t)thread_id;
+    for (int64_t i = begin; i < end; i++) igemm_run_item(&job->run, i, scratch);
 }
 
 /* Copies n activations in the form that the kernels see. */
@@ -154,8 +182,7 @@ static void convert_padding(const Conversion *c, char *to, int64_t pixels) {
     for (int64_t i = 0; i < pixels; i++) memcpy(to + i * c->op->seen_pixel, c->pad, (size_t)bytes);
 }
 
-static void convert_pixels(const Conversion *c, char *to, const char *from, int64_t pixels) {
-    const Igemm *op = c->op;
+void igemm_convert_pixels(const Igemm *op, char *to, const char *from, int64_t pixels) {
     const IgemmDesc *d = &op->desc;
     const int64_t used = op->icg * op->seen_size;
     if (d->ldx == d->ic && op->seen_pixel == d->ic * op->seen_size) {
@@ -181,7 +208,7 @@ static void convert_rows(void *arg, int64_t begin, int64_t end, int thread_id) {
         char *to = c->to + row * op->seen_iw * op->seen_pixel;
         convert_padding(c, to, op->seen_left);
         to += op->seen_left * op->seen_pixel;
-        convert_pixels(c, to, c->x + row * d->iw * d->ldx * op->x_size, pixels);
+        igemm_convert_pixels(op, to, c->x + row * d->iw * d->ldx * op->x_size, pixels);
         convert_padding(c, to + pixels * op->seen_pixel, room - pixels);
     }
 }
@@ -190,7 +217,8 @@ static void convert_rows(void *arg, int64_t begin, int64_t end, int thread_id) {
 static void convert_range(void *arg, int64_t begin, int64_t end, int thread_id) {
     (void)thread_id;
     const Conversion *c = arg;
-    convert_pixels(c, c->to + begin * c->op->seen_pixel, c->x + begin * c->op->desc.ldx * c->op->x_size, end - begin);
+    igemm_convert_pixels(c->op, c->to + begin * c->op->seen_pixel, c->x + begin * c->op->desc.ldx * c->op->x_size,
+                         end - begin);
 }
 
 static void convert(const Igemm *op, const void *packed, const void *x, void *to, Team *team) {
@@ -205,11 +233,11 @@ static void convert(const Igemm *op, const void *packed, const void *x, void *to
 
 void igemm_run(const Igemm *op, const void *packed, const void *x, const void *residual, void *y, void *scratch,
                Team *team) {
-    Run run = {.op = op, .packed = packed, .x = x, .residual = residual, .y = y};
-    run.scratch = (char *)scratch + op->convert_bytes;
+    Job job = {.run = {.op = op, .packed = packed, .x = x, .residual = residual, .y = y},
+               .scratch = (char *)scratch + op->convert_bytes};
     if (op->convert) {
         convert(op, packed, x, scratch, team);
-        run.x = scratch;
+        job.run.x = scratch;
     }
-    team_run(team, run_items, &run, op->desc.groups * op->n_chunks * op->m_chunks, 1);
+    team_run(team, run_items, &job, igemm_items(op), 1);
 }

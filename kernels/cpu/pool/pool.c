@@ -128,9 +128,10 @@ static void global_u8_items(void *arg, int64_t begin, int64_t end, int thread_id
         const uint8_t *x = (const uint8_t *)r->x + image * (size_t)p->pixels * p->x_ld + c0;
         uint8_t *y = (uint8_t *)r->y + image * p->y_ld + c0;
         int32_t sum[GLOBAL_CHANNELS];
-        p->ops->global_sum(x, sum, p->pixels, p->x_ld, 0, n);
+        p->ops->global_sum(x, sum, p->pixels, p->x_ld, 0, n, p->x_signed);
+        const int32_t x_zp = p->x_zp + (p->x_signed ? 128 : 0);
         for (int32_t c = 0; c < n; c++) {
-            const int32_t acc = sum[c] - (int32_t)p->pixels * p->x_zp;
+            const int32_t acc = sum[c] - (int32_t)p->pixels * x_zp;
             const uint8_t q = requant_u8(acc, p->mult, p->y_zp, p->lo, p->hi);
             y[c] = p->lut ? p->lut[q] : q;
         }

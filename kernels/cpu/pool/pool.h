@@ -43,10 +43,11 @@ typedef struct {
 
 typedef void (*PoolF32Fn)(const PoolF32 *p, const PoolWindow *win, const float *x, float *y);
 typedef void (*PoolU8Fn)(const PoolU8 *p, const PoolWindow *win, const uint8_t *x, uint8_t *y);
-/* Sums of channels [c0, c1) over `pixels` pixels, for the global pools. */
+/* Sums of channels [c0, c1) over `pixels` pixels, for the global pools; of int8 with 128 added. */
 typedef void (*PoolGlobalF32Fn)(const float *x, float *y, int64_t pixels, size_t ld, int32_t c0, int32_t c1,
                                 PoolKind kind);
-typedef void (*PoolGlobalU8Fn)(const uint8_t *x, int32_t *sum, int64_t pixels, size_t ld, int32_t c0, int32_t c1);
+typedef void (*PoolGlobalU8Fn)(const uint8_t *x, int32_t *sum, int64_t pixels, size_t ld, int32_t c0, int32_t c1,
+                               bool x_signed);
 
 /* One table row per ISA each. */
 typedef struct {
@@ -72,6 +73,7 @@ struct PoolU8 {
     PoolShape s;
     PoolKind kind;
     bool count_include_pad;
+    bool x_signed, y_signed;    /* int8 instead of uint8; zero points and bounds in the stored values' units */
     int32_t x_zp, y_zp, lo, hi; /* average only */
     double scale;               /* average only */
     const uint8_t *lut;         /* applied last; NULL for none */
@@ -100,6 +102,7 @@ typedef struct {
     int32_t n, c;
     int64_t pixels;
     size_t x_ld, y_ld;
+    bool x_signed, y_signed;
     int32_t x_zp, y_zp, lo, hi;
     float mult;
     const uint8_t *lut; /* applied last; NULL for none */
