@@ -132,6 +132,15 @@ static void q_matmul_without_bias_or_multiplier(void **state) {
     set_output(&c, ELEM_F32, 0, 0, 0);
     op_expect(&c, 0, ELEM_F32, "1,1", F(130050), 0);
     op_case_free(&c);
+    OpCase a = op_case("pare", "QMatMul", 1);
+    op_in(&a, ELEM_I8, "1,1", I8(-128));
+    op_in(&a, ELEM_I8, "1,1", I8(-128));
+    op_in(&a, ELEM_I32, "1", I32(INT32_MAX - 16383));
+    op_in(&a, ELEM_F32, "1", F(1));
+    op_ready(&a);
+    op_int(&a, "y_elem", ELEM_I32);
+    op_expect(&a, 0, ELEM_I32, "1,1", I32(INT32_MIN), 0); /* modulo 2^32 */
+    op_case_free(&a);
     OpCase m = op_case("pare", "QMatMul", 1);
     op_in_type(&m, ELEM_U8, "1,2");
     op_in_type(&m, ELEM_U8, "2,1");
@@ -206,11 +215,11 @@ static void q_average_pools(void **state) {
 static void quantize_rounds_and_saturates(void **state) {
     (void)state;
     OpCase c = op_case("", "QuantizeLinear", 1);
-    op_in(&c, ELEM_F32, "7", F(0.25f, 0.75f, -0.25f, 1e9f, -1e9f, INFINITY, -INFINITY));
+    op_in(&c, ELEM_F32, "7", F(0.25f, 0.75f, -0.25f, 1e9f, -1e9f, INFINITY, NAN));
     op_const(&c, ELEM_F32, "", F(0.5f));
     op_const(&c, ELEM_I8, "", I8(3));
     op_ready(&c);
-    op_expect(&c, 0, ELEM_I8, "7", I8(3, 5, 3, 127, -128, 127, -128), 0);
+    op_expect(&c, 0, ELEM_I8, "7", I8(3, 5, 3, 127, -128, 127, 3), 0);
     op_case_free(&c);
 }
 
