@@ -154,7 +154,7 @@ static bool swapped(const Type *x, const int64_t *perm, const Type *mid, const T
     int to[MAX_RANK];
     if (!pair_dims(mid, out, to)) return false;
     *type = *out;
-    int slots[MAX_RANK], n = 0, k = 0;
+    int slots[MAX_RANK] = {0}, n = 0, k = 0;
     for (int i = 0; i < out->rank; i++) {
         other[i] = i;
         if (out->dims[i] != 1) slots[n++] = i; /* places of the real dims in out, and so in *type */
