@@ -167,7 +167,11 @@ Status lower_split(Lowering *l, NodeId id, const Group *group, bool *done) {
         }
         b.from[axis] = start;
         start += y->dims[axis];
-        if (type_count(y) > 0) TRY(box_step(l, n, n->in[0], n->out[k], &b));
+        Operand nothing;
+        if (type_count(y) > 0)
+            TRY(box_step(l, n, n->in[0], n->out[k], &b));
+        else
+            TRY(lower_write(l, n->out[k], LAYOUT_PLAIN, &nothing, NULL));
     }
     return NULL;
 }
