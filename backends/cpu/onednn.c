@@ -347,16 +347,13 @@ static void plan_chain(Maker *m) {
     OnednnStep *x = &m->x;
     x->staged = x->ldy != x->oc;
     if (!g) return;
-    const Node *nodes = m->l->g->nodes;
     bool add = g->add != NO_ID, clip = g->clip != NO_ID, act = g->activation != NO_ID;
-    bool clip_first = clip && act && nodes[g->activation].in[0] == nodes[g->clip].out[0];
     x->add_in_kernel = add && (g->add_first || (!clip && !act)) && x->ldr == x->oc;
-    PostKind chain[4];
+    PostKind chain[3];
     int n = 0;
     if (add && g->add_first) chain[n++] = POST_ADD;
-    if (clip && (clip_first || !act)) chain[n++] = POST_CLIP;
+    if (clip) chain[n++] = POST_CLIP;
     if (act) chain[n++] = POST_ACT;
-    if (clip && act && !clip_first) chain[n++] = POST_CLIP;
     if (add && !g->add_first) chain[n++] = POST_ADD;
     for (int i = x->add_in_kernel ? 1 : 0; i < n; i++) x->post[x->n_post++] = chain[i];
     Epilogue e;

@@ -1,5 +1,6 @@
-/* Products in bf16 against the reference backend. Operands are multiples of 1/16 with few digits: they are exact in
- * bf16 and so are all sums in binary32, whatever their order; what differs then is an error, not rounding. */
+/* Products of the CPU backend in bf16, and in fp32 on the same graphs, against the reference backend. Operands are
+ * multiples of 1/16 with few digits: they are exact in bf16 and so are all sums in binary32, whatever their order; what
+ * differs then is an error, not rounding. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -152,30 +153,45 @@ static void compare(const Tensor *got, const Tensor *want, double tolerance, con
     }
 }
 
-static void test_against_reference(void **state) {
+/* Compares the plans of all thread counts with `want` and with each other. */
+static void check_precision(const Case *c, const Graph *g, Inputs *in, const Tensor *want, Precision precision) {
+    Tensor first = {0};
+    for (int threads = 1; threads <= 3; threads++) {
+        PlanOptions o = {.threads = threads, .precision = precision};
+        Tensor got = run("cpu", g, &o, in, precision == PREC_BF16 ? c->kernel : NULL, c->name);
+        compare(&got, want, c->tolerance, c->name);
+        if (threads == 1) must(tensor_clone(&first, &got), c->name);
+        assert_memory_equal(got.data, first.data, got.bytes);
+        tensor_free(&got);
+    }
+    tensor_free(&first);
+}
+
+static void check_cases(Precision precision) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const Case *c = &cases[i];
+        Graph *g = make_graph(c);
+        Inputs in = make_inputs(g);
+        Tensor want = run("ref", g, &(PlanOptions){.threads = 1}, &in, NULL, c->name);
+        check_precision(c, g, &in, &want, precision);
+        tensor_free(&want);
+        for (int k = 0; k < MAX_INPUTS; k++) tensor_free(&in.t[k]);
+        graph_free(g);
+    }
+}
+
+static void test_fp32(void **state) {
+    (void)state;
+    check_cases(PREC_FP32);
+}
+
+static void test_bf16(void **state) {
     (void)state;
     if (bf16_missing()) {
         print_message("skipped: %s\n", bf16_missing());
         skip();
     }
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const Case *c = &cases[i];
-        Graph *g = make_graph(c);
-        Inputs in = make_inputs(g);
-        Tensor want = run("ref", g, &(PlanOptions){.threads = 1}, &in, NULL, c->name), first = {0};
-        for (int threads = 1; threads <= 3; threads++) {
-            PlanOptions o = {.threads = threads, .precision = PREC_BF16};
-            Tensor got = run("cpu", g, &o, &in, c->kernel, c->name);
-            compare(&got, &want, c->tolerance, c->name);
-            if (threads == 1) must(tensor_clone(&first, &got), c->name);
-            assert_memory_equal(got.data, first.data, got.bytes);
-            tensor_free(&got);
-        }
-        tensor_free(&first);
-        tensor_free(&want);
-        for (int k = 0; k < MAX_INPUTS; k++) tensor_free(&in.t[k]);
-        graph_free(g);
-    }
+    check_cases(PREC_BF16);
 }
 
 /* One product of two numbers that lie half way between neighbours of bf16: 1.01171875 = 1 + 3 * 2^-8. */
@@ -231,7 +247,8 @@ static void test_stored_weights(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_reference),
+        cmocka_unit_test(test_fp32),
+        cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_rounds_only_when_asked),
         cmocka_unit_test(test_stored_weights),
     };
