@@ -16,8 +16,7 @@ def sh(*args, env=None):
 
 
 def installed(prefix):
-    cache = open(os.path.join(BUILD, "CMakeCache.txt")).read()
-    if any(line.startswith("PARE_SANITIZE") and not line.endswith("=") for line in cache.splitlines()):
+    if h.sanitized():
         raise Skip("a sanitized library needs sanitized programs")
     sh("cmake", "--install", BUILD, "--prefix", prefix)
 
