@@ -74,7 +74,7 @@ static Status compile_model(const CompileFlags *f, Model *m, bool int8) {
     char data[SHA256_HEX];
     TRY(apply_shapes(m->graph, &f->data.shapes));
     /* Weights of a bf16 artifact become plain constants again, for whatever they are to be next. */
-    if (m->artifact) TRY(pipeline_run(m->graph, "fold(max=1099511627776)", &(PipelineOptions){0}));
+    if (m->artifact) TRY(pipeline_run(m->graph, "fold", &(PipelineOptions){0}));
     p.precision = int8 ? "int8" : graph_variant(m->graph);
     if (int8) TRY(make_int8(f, m, &p, data));
     if (f->precision && !strcmp(f->precision, "bf16")) TRY(make_bf16(f, m, &p));

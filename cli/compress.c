@@ -140,7 +140,14 @@ static Status store_bf16(Graph *g, ValueId w, ValueId *out) {
     return attr_set_int(g, cast, "to", ELEM_F32); /* ElemType has ONNX's numbers */
 }
 
-/* Stores the weights of all float products in bf16, those of several products once. */
+/* A float product that has a bf16 form. Depthwise convolutions have none, and few weights. */
+static bool computes_in_bf16(const Node *n, const Tensor *w) {
+    if (w->elem != ELEM_F32) return false;
+    if (op_is(n, "Conv")) return w->rank < 2 || w->dims[1] > 1 || attr_int(n, "group") == 1;
+    return op_is(n, "Gemm") || op_is(n, "MatMul");
+}
+
+/* Stores the weights of those products in bf16, those of several products once. */
 static Status narrow_weights(Graph *g) {
     ValueId *stored = mem_alloc((size_t)(g->n_values + 1) * sizeof *stored);
     TRY_ALLOC(stored);
@@ -148,7 +155,7 @@ static Status narrow_weights(Graph *g) {
     Status s = NULL;
     FOR_NODES (g, id, n) {
         const Tensor *w = n->n_in > 1 ? graph_constant(g, n->in[1]) : NULL;
-        if (s || !w || w->elem != ELEM_F32 || !(op_is(n, "Conv") || op_is(n, "Gemm") || op_is(n, "MatMul"))) continue;
+        if (s || !w || !computes_in_bf16(n, w)) continue;
         ValueId v = n->in[1];
         if (stored[v] == NO_ID) s = store_bf16(g, v, &stored[v]);
         if (!s) graph_set_input(g, id, 1, stored[v]);
