@@ -122,6 +122,30 @@ static void max_pool_of_int8_pads_with_the_lowest(void **state) {
               "int8[1,1,3] = {-128, -7, -7}", 0);
 }
 
+static void max_pool_passes_nan(void **state) {
+    (void)state;
+    ir_expect("const %x : float32[1,1,3] = {1.0, nan, 2.0}\n%y : ? = MaxPool(%x) {kernel_shape=[2]}",
+              "float32[1,1,2] = {nan, nan}", 0);
+}
+
+static void conv_transpose_groups(void **state) {
+    (void)state;
+    ir_expect("const %x : float32[1,2,1] = {1.0, 10.0}\nconst %w : float32[2,2,1] = {1.0, 2.0, 3.0, 4.0}\n"
+              "%y : ? = ConvTranspose(%x, %w) {group=2}",
+              "float32[1,4,1] = {1.0, 2.0, 30.0, 40.0}", 0);
+}
+
+/* A window that would start behind the input does not count. */
+static void ceil_mode_ends_in_time(void **state) {
+    (void)state;
+    ir_expect("const %x : float32[1,1,2] = {1.0, 2.0}\n"
+              "%y : ? = AveragePool(%x) {kernel_shape=[3], strides=[3], pads=[1, 1], ceil_mode=1}",
+              "float32[1,1,1] = {1.5}", 0);
+    ir_expect_type("input %x : float32[N,3,H]\n"
+                   "%y : ? = MaxPool(%x) {kernel_shape=[2], strides=[2], ceil_mode=1}",
+                   "float32[N,3,(H ^/ 2)]");
+}
+
 static void average_pool_counts(void **state) {
     (void)state;
     ir_expect("const %a : float32[1,1,5] = {1.0, 1.0, 2.0, 4.5, 3.5}\n"
@@ -169,6 +193,9 @@ int main(void) {
         cmocka_unit_test(conv_transpose_spreads),
         cmocka_unit_test(max_pool_with_indices_and_ceil),
         cmocka_unit_test(max_pool_of_int8_pads_with_the_lowest),
+        cmocka_unit_test(max_pool_passes_nan),
+        cmocka_unit_test(conv_transpose_groups),
+        cmocka_unit_test(ceil_mode_ends_in_time),
         cmocka_unit_test(average_pool_counts),
         cmocka_unit_test(pool_symbols),
         cmocka_unit_test(global_pools),

@@ -145,6 +145,15 @@ static void reduce_over_given_axes(void **state) {
               "float32[2] = {5.1429315, 6.1429315}", 1e-05);
 }
 
+static void reduce_signs_and_infinities(void **state) {
+    (void)state;
+    ir_expect("const %x : float32[2] = {-1.0, 2.0}\n%y : ? = ReduceL1(%x)", "float32[1] = {3.0}", 0);
+    ir_expect("const %x : float32[2] = {-inf, -inf}\n%y : ? = ReduceLogSumExp(%x)", "float32[1] = {-inf}", 0);
+    ir_expect("const %x : float32[2] = {1000.0, 1000.0}\n%y : ? = ReduceLogSumExp(%x)", "float32[1] = {1000.69315}",
+              1e-3);
+    ir_expect("const %x : float32[2] = {nan, 1.0}\n%y : ? = ReduceMax(%x)", "float32[1] = {nan}", 0);
+}
+
 static void reduce_integers_and_empty_sets(void **state) {
     (void)state;
     ir_expect("const %a : int64[2] = {9223372036854775807, 2}\n"
@@ -228,6 +237,7 @@ int main(void) {
         cmocka_unit_test(softmax_is_stable),
         cmocka_unit_test(lp_normalization_of_zero_is_zero),
         cmocka_unit_test(reduce_over_given_axes),
+        cmocka_unit_test(reduce_signs_and_infinities),
         cmocka_unit_test(reduce_integers_and_empty_sets),
         cmocka_unit_test(reduce_types),
         cmocka_unit_test(arg_max_takes_the_first_of_equals),
