@@ -178,6 +178,15 @@ PARE_NODISCARD Status lower_step(Lowering *l, const char *name, const char *labe
                                  size_t op_bytes, int n_in, int n_out, Step **step);
 /* Ends the step: lifetimes of all its operands' buffers are known now. */
 PARE_NODISCARD Status lower_commit(Lowering *l, Step *step);
+/* The same in one call for a step with one input and one output: op is copied. */
+typedef struct SimpleStep {
+    const char *kernel;
+    StepFn run;
+    const void *op;
+    size_t op_bytes;
+    Operand x, y;
+} SimpleStep;
+PARE_NODISCARD Status lower_simple(Lowering *l, const Node *n, const char *label, const SimpleStep *step);
 /* 64-byte aligned plan memory; freed with the plan. */
 PARE_NODISCARD Status plan_memory(Plan *p, size_t bytes, void **out);
 /* Registers a foreign object: undo(object) runs when the plan is freed. */

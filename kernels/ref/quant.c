@@ -109,7 +109,7 @@ Status eval_quantize_linear(EvalCtx *c) {
             for (int64_t i = 0; i < g.inner; i++, at++) {
                 int64_t k = scale_index(&g, o, a, i);
                 float q = (float)x[at] / (float)s[k];
-                x[at] = integer ? (double)rintf(q) + z[k] : (double)q;
+                x[at] = !integer ? (double)q : isnan(q) ? z[k] : (double)rintf(q) + z[k];
             }
     return store_codes(c, e, t, x, attr_int(c->node, "saturate") != 0);
 }

@@ -183,6 +183,8 @@ static void bad_tensors(void **state) {
     OnnxBuilder *b = relu_model();
     expect_bad_tensor(ob_tensor(b, "w", ELEM_F32, "5", w, sizeof w), b, STATUS_INVALID, "'w'");
     b = relu_model();
+    expect_bad_tensor(ob_tensor(b, "w", ELEM_F32, "3", w, sizeof w), b, STATUS_INVALID, "'w'");
+    b = relu_model();
     expect_bad_tensor(ob_tensor(b, "w", ELEM_F32, "-1", w, sizeof w), b, STATUS_INVALID, "'w'");
     b = relu_model();
     expect_bad_tensor(ob_tensor(b, "w", ELEM_F32, "4611686018427387904,4", w, 0), b, STATUS_INVALID, "'w'");

@@ -173,6 +173,12 @@ static void the_lowest_opset_that_fits(void **state) {
     ob_output(b, b->graph, "y", ELEM_F32, NULL);
     ob_attr_int(b, b->graph->node[0], "blocksize", 2);
     assert_int_equal(written_opset(b, 0), 13);
+    b = ob_new(8, 16); /* its modes were renamed in opset 20: the older form with the same attribute will not do */
+    ob_input(b, b->graph, "x", ELEM_F32, "1,1,2,2");
+    ob_input(b, b->graph, "grid", ELEM_F32, "1,2,2,2");
+    ob_node(b, b->graph, "GridSample", "n", "x,grid", "y");
+    ob_output(b, b->graph, "y", ELEM_F32, NULL);
+    assert_int_equal(written_opset(b, 0), 20);
 }
 
 static void old_forms_where_they_say_the_same(void **state) {

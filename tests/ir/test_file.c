@@ -25,7 +25,7 @@ static void writes_parts_in_order(void **state) {
     const FilePart parts[] = {{"ab", 2}, {"", 0}, {"c", 1}, {middle, LONG}, {"xyz", 3}};
     assert_null(file_write_atomic(scratch_path("out"), parts, 5));
     assert_content(scratch_path("out"), expected, LONG + 6);
-    assert_int_equal(files_scratch_path(), 1);
+    assert_int_equal(scratch_count(), 1);
     uint64_t bytes;
     assert_null(file_size(scratch_path("out"), &bytes));
     assert_int_equal(bytes, LONG + 6);
@@ -42,7 +42,7 @@ static void a_failed_write_leaves_the_old_file(void **state) {
     assert_non_null(strstr(status_text(s), "out"));
     status_free(s);
     assert_content(scratch_path("out"), "old", 3);
-    assert_int_equal(files_scratch_path(), 1);
+    assert_int_equal(scratch_count(), 1);
     s = file_write_atomic(scratch_path("no/such/folder"), bad, 1);
     assert_int_equal(status_code(s), STATUS_ENVIRONMENT);
     status_free(s);
@@ -71,14 +71,14 @@ static void *write_forever(void *path) {
 static void interrupted_writes_leave_nothing(void **state) {
     (void)state;
     const char *path = scratch_path("huge");
-    int before = files_scratch_path();
+    int before = scratch_count();
     pid_t child = fork();
     if (child == 0) {
         pthread_t thread;
         char copy[128];
         snprintf(copy, sizeof copy, "%s", path);
         pthread_create(&thread, NULL, write_forever, copy);
-        while (files_scratch_path() == before) usleep(100);
+        while (scratch_count() == before) usleep(100);
         usleep(20000); /* past the moment between the file's making and its registration */
         file_unlink_temporaries();
         _exit(0);
@@ -86,7 +86,7 @@ static void interrupted_writes_leave_nothing(void **state) {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    assert_int_equal(files_scratch_path(), before);
+    assert_int_equal(scratch_count(), before);
 }
 
 static void reads_pipes_to_their_end(void **state) {

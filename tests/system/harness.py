@@ -22,6 +22,12 @@ class Skip(Exception):
     pass
 
 
+def sanitized():
+    """Whether the program comes from a sanitized build."""
+    cache = open(os.path.join(os.path.dirname(os.path.abspath(PARE)), "CMakeCache.txt")).read()
+    return any(line.startswith("PARE_SANITIZE") and not line.endswith("=") for line in cache.splitlines())
+
+
 def need(path, how):
     if path and os.path.exists(path):
         return path
