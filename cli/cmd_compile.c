@@ -27,6 +27,8 @@ static Status check_flags(const CompileFlags *f, bool *int8) {
         return status_make(STATUS_USAGE, "--precision: '%s' is none of fp32, bf16, fp16, int8, auto", p);
     if ((!strcmp(p, "fp32") || !strcmp(p, "bf16")) && has_data)
         return status_make(STATUS_USAGE, "--precision %s does not use calibration data", p);
+    if (!strcmp(p, "bf16") && !is_artifact_path(f->output))
+        return status_make(STATUS_USAGE, "--precision bf16 is for .pare output: %s would stay float32", f->output);
     *int8 = !strcmp(p, "int8") || (!strcmp(p, "auto") && has_data);
     return NULL;
 }

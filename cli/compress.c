@@ -117,6 +117,8 @@ static bool ends_with(const char *path, const char *suffix) {
     return n > k && !strcmp(path + n - k, suffix);
 }
 
+bool is_artifact_path(const char *path) { return ends_with(path, ".pare"); }
+
 Status check_output(const char *path) {
     if (!ends_with(path, ".onnx") && !ends_with(path, ".pare"))
         return status_make(STATUS_USAGE, "%s: the output's extension chooses its format: .onnx or .pare", path);

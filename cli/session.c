@@ -70,6 +70,8 @@ Status model_load(const char *path, bool prepare, Model *m) {
         return s;
     }
     m->variant = graph_variant(m->graph);
+    if (prepare && !strcmp(m->variant, "bf16") && bf16_missing())
+        fprintf(stderr, "pare: note: %s: %s, so its products run in fp32\n", path, bf16_missing());
     return NULL;
 }
 

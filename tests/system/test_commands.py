@@ -72,6 +72,26 @@ def test_integer_results_are_equal_on_every_instruction_set_and_thread_count():
             assert np.array_equal(y, np.load(f"{d}/ref.npz")["logits"])
 
 
+def test_bf16_halves_the_weights_and_runs_everywhere():
+    with folder() as d:
+        for p in ("fp32", "bf16"):
+            pare("compile", "-m", MNIST, "-o", f"{d}/{p}.pare", "--precision", p)
+        size = {p: os.path.getsize(f"{d}/{p}.pare") for p in ("fp32", "bf16")}
+        assert size["bf16"] < 0.65 * size["fp32"] and pare_json("inspect", "-m", f"{d}/bf16.pare")["variant"] == "bf16"
+        y = {}
+        for name, model, isa, threads in (("fp32", "fp32", "avx2", 1), ("wide", "bf16", "avx2", 1), ("one", "bf16", "amx", 1), ("three", "bf16", "amx", 3)):
+            _, err = pare("run", "-m", f"{d}/{model}.pare", "--input", demo("eval.npz"), "--output", f"{d}/{name}.npz", "--samples", 100, "--threads", threads, env={"PARE_ISA": isa})
+            assert name != "wide" or "run in fp32" in err, err
+            y[name] = np.load(f"{d}/{name}.npz")["logits"]
+        for name in ("wide", "one"):
+            assert 0 < np.abs(y[name] - y["fp32"]).max() <= 0.03 * np.ptp(y["fp32"]), name
+        assert np.array_equal(y["one"], y["three"])
+        pare("compile", "-m", f"{d}/bf16.pare", "-o", f"{d}/again.pare", "--precision", "fp32")
+        assert pare_json("inspect", "-m", f"{d}/again.pare")["variant"] == "fp32"
+        _, err = pare("compile", "-m", MNIST, "-o", f"{d}/m.onnx", "--precision", "bf16", code=2)
+        assert ".pare" in err and not os.path.exists(f"{d}/m.onnx")
+
+
 def test_same_command_same_bytes():
     with folder() as d:
         for k in (1, 2):
