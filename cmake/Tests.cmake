@@ -43,10 +43,8 @@ if(PARE_X86 AND simde_sources)
     # -Wno-psabi: 32-byte vectors by value without -mavx are only a remark. -Og: from -O1 on, gcc needs minutes and
     # gigabytes for unrolled kernels whose every intrinsic is a loop.
     target_compile_options(pare_simde PRIVATE -Og -g0 -Wno-psabi)
-    if(PARE_SANITIZE MATCHES "undefined")
-        # SIMDe computes wrapping vector sums with signed integers.
-        target_compile_options(pare_simde PRIVATE -fno-sanitize=signed-integer-overflow)
-    endif()
+    # -fwrapv: SIMDe computes wrapping vector sums with signed integers.
+    target_compile_options(pare_simde PRIVATE -fwrapv)
     target_include_directories(pare_simde SYSTEM PRIVATE "${SIMDE_INCLUDE_DIR}")
     target_link_libraries(pare_simde PUBLIC pare_options pare_deps)
 endif()

@@ -93,6 +93,8 @@ static void cpu_context_free(Context *c) {
         if (c->plan->steps[i].state) c->plan->steps[i].state->close(c->state[i]);
     team_destroy(c->team);
     mem_free(c->state);
+    for (uint32_t i = 0; c->aligned && i < c->plan->graph->n_inputs; i++) tensor_free(&c->aligned[i]);
+    mem_free(c->aligned);
     mem_free(c->arena);
     mem_free(c->scratch);
     mem_free(c->ms);
@@ -164,10 +166,40 @@ static Status run_steps(Context *c, const Tap *tap) {
     return NULL;
 }
 
+static bool misaligned(const Tensor *t) {
+    size_t align = (size_t)elem_bits(t->elem) / 8;
+    return align > 1 && (uintptr_t)t->data % (align > 8 ? 8 : align) != 0;
+}
+
+/* Kernels read whole elements: inputs that lie askew (views of files) are copied to memory that the context keeps. */
+static Status align_inputs(Context *c, const Tensor *inputs) {
+    uint32_t n = c->plan->graph->n_inputs;
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++) any |= misaligned(&inputs[i]);
+    c->inputs = inputs;
+    if (!any) return NULL;
+    if (!c->aligned) TRY_ALLOC(c->aligned = mem_zalloc((n + 1) * sizeof *c->aligned));
+    for (uint32_t i = 0; i < n; i++) {
+        Tensor *t = &c->aligned[i];
+        if (!misaligned(&inputs[i])) {
+            tensor_free(t);
+            *t = inputs[i];
+            t->blob = NULL; /* a view */
+        } else if (t->blob && t->bytes == inputs[i].bytes)
+            memcpy(t->data, inputs[i].data, t->bytes);
+        else {
+            tensor_free(t);
+            TRY(tensor_clone(t, &inputs[i]));
+        }
+    }
+    c->inputs = c->aligned;
+    return NULL;
+}
+
 static Status run_with(Context *c, const Tensor *inputs, Tensor *outputs, const Tap *tap) {
     const Plan *p = c->plan;
     const Graph *g = p->graph;
-    c->inputs = inputs;
+    TRY(align_inputs(c, inputs));
     FpState saved = fp_enter();
     Status s = run_steps(c, tap);
     fp_leave(saved);

@@ -84,6 +84,7 @@ struct Context {
     uint8_t *arena, *scratch;
     Team *team;
     const Tensor *inputs;
+    Tensor *aligned; /* inputs whose bytes are aligned to their elements; owned copies of those that came otherwise */
     Arena *eval_scratch; /* of reference steps */
     void **state;        /* by step, see StepState */
     double *ms;
