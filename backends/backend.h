@@ -10,13 +10,16 @@ typedef struct Backend Backend;
 typedef struct Plan Plan;
 typedef struct Context Context;
 
-typedef enum Precision { PREC_FP32, PREC_BF16 } Precision; /* of float steps; integer ops are integer anyway */
+typedef enum Precision {
+    PREC_FP32,
+    PREC_BF16
+} Precision; /* of products with constant weights; integer ones are integer anyway */
 
 /* A set of input shapes that a plan is made for, in the order of the graph's inputs. */
 typedef struct PlanOptions {
-    int threads; /* of one inference; >= 1 */
-    Precision precision;
-    const Type *inputs; /* n_inputs static types, or NULL when the graph is already static */
+    int threads;         /* of one inference; >= 1 */
+    Precision precision; /* PREC_BF16: a wish; weights stored in bf16 ask for it as well */
+    const Type *inputs;  /* n_inputs static types, or NULL when the graph is already static */
     /* Values to hand to the tap during a run (calibration, SQNR): n_taps ids; they are kept from being fused away. */
     const ValueId *taps;
     uint32_t n_taps;
@@ -24,6 +27,10 @@ typedef struct PlanOptions {
     const char *tuning;          /* text file of remembered choices, or NULL */
     const struct Packed *packed; /* weights packed earlier for this very plan (from an artifact), or NULL */
 } PlanOptions;
+
+/* Why float products cannot compute in bf16 here, NULL when they can: for telling the user that they run in binary32.
+ */
+const char *bf16_missing(void);
 
 /* A tapped value: `t` has the value's logical dims; when `nhwc`, the bytes lie channels-last (dims stay logical NCHW).
  */

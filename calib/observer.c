@@ -107,7 +107,7 @@ static void load_block(Block *b, const float *x, int m) {
 }
 
 /* Integers that compare as the floats do, and back. */
-static inline int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & INT32_MAX); }
+static inline int32_t ordered(int32_t bits) { return bits ^ (-(bits < 0) & INT32_MAX); }
 
 static float from_ordered(int32_t key) {
     union {
@@ -161,7 +161,7 @@ static Extent extent_of(const float *x, int64_t n) {
 static void block_bins(const Block *b, float scale, int32_t *index) {
     for (int i = 0; i < BLOCK; i++) {
         int32_t bits = b->bits[i], zero = -((bits & INT32_MAX) == 0);
-        int32_t bin = (int32_t)(fabsf(b->f[i]) * scale) + ((bits >> 31) & OBSERVER_BINS);
+        int32_t bin = (int32_t)(fabsf(b->f[i]) * scale) + (-(bits < 0) & OBSERVER_BINS);
         index[i] = (bin & ~zero) | ((2 * OBSERVER_BINS + (i & (ZERO_SLOTS - 1))) & zero);
     }
 }

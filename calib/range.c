@@ -300,7 +300,7 @@ static Status check_observer(const Observer *o, const RangeOptions *opt, const c
         return status_make(STATUS_INVALID,
                            "'%s': %lld of %lld values are NaN or infinite: expected finite values (check the "
                            "calibration data and the model)",
-                           name, (long long)o->non_finite, (long long)(o->count + o->non_finite));
+                           name, (long long)o->non_finite, (long long)o->count + o->non_finite);
     if (o->count == 0)
         return status_make(STATUS_INVALID, "'%s': no values were seen: expected at least one calibration sample", name);
     if (!(opt->percentile >= 0 && opt->percentile <= 100))

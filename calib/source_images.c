@@ -103,7 +103,7 @@ static Status add_csv(Source *s, const char *csv) {
     TRY(labels_load(csv, &l));
     Status status = NULL;
     if (!l.files) status = status_make(STATUS_INVALID, "%s: expected the columns file,label", csv);
-    for (int64_t i = 0; i < l.n && !status; i++) status = add_file(s, l.files[i], l.labels[i]);
+    for (int64_t i = 0; i < l.n && l.files && !status; i++) status = add_file(s, l.files[i], l.labels[i]);
     labels_free(&l);
     return status;
 }

@@ -165,11 +165,19 @@ static Status parse_line(const Command *c, Table *t, int argc, char **argv, Stri
 
 /* ---- --config ---- */
 
+/* Strings that options point to after the file is gone; as long as the process. */
+static Arena *kept;
+
+static const char *keep(const char *text) {
+    if (!kept) kept = arena_new();
+    return kept && text ? arena_strdup(kept, text) : NULL;
+}
+
 /* The value as the text that the command line would have; NULL for kinds that have none. The process keeps it. */
 static const char *json_text(const json_t *v) {
-    if (json_is_string(v)) return mem_strdup(json_string_value(v));
+    if (json_is_string(v)) return keep(json_string_value(v));
     char *text = json_is_number(v) ? json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
-    char *copy = text ? mem_strdup(text) : NULL;
+    const char *copy = keep(text);
     free(text);
     return copy;
 }
@@ -184,15 +192,19 @@ static Status config_value(const Option *o, const char *path, const json_t *v) {
         Buf joined = {0};
         for (size_t i = 0; i < json_array_size(v); i++) {
             const char *text = json_text(json_array_get(v, i));
-            if (!text) return status_make(STATUS_USAGE, "%s: %s must hold strings or numbers", path, o->name);
+            if (!text) {
+                buf_free(&joined);
+                return status_make(STATUS_USAGE, "%s: %s must hold strings or numbers", path, o->name);
+            }
             if (o->kind == OPT_LIST)
                 TRY(set_value(o, text));
             else
                 buf_printf(&joined, "%s%s", i ? "," : "", text);
         }
         if (o->kind == OPT_LIST) return NULL;
-        return joined.data ? set_value(o, joined.data)
-                           : status_make(STATUS_USAGE, "%s: %s is an empty list", path, o->name);
+        const char *all = joined.failed ? NULL : keep(joined.data);
+        buf_free(&joined);
+        return all ? set_value(o, all) : status_make(STATUS_USAGE, "%s: %s is an empty list", path, o->name);
     }
     const char *text = json_text(v);
     if (!text) return status_make(STATUS_USAGE, "%s: %s must be a string or a number", path, o->name);

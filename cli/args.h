@@ -40,6 +40,9 @@ typedef struct Command {
     const char *name, *summary, *example;
     Status (*run)(int argc, char **argv);
 } Command;
+#define COMMAND(name, summary, example) Status cmd_##name(int argc, char **argv);
+#include "cli/commands.def"
+#undef COMMAND
 extern const Command commands[];
 extern const int n_commands;
 

@@ -1,6 +1,7 @@
 /* pare compile: an optimized model as one file that opens fast (.pare), or optimized ONNX. */
 #include "cli/compress.h"
 #include "cli/variant.h"
+#include "passes/pass.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,12 +21,14 @@ static Status check_flags(const CompileFlags *f, bool *int8) {
         return status_make(STATUS_UNSUPPORTED, "--target %s is not supported yet; cpu is", f->target);
     const char *p = f->precision ? f->precision : "auto";
     bool has_data = f->calib || f->random;
-    if (!strcmp(p, "bf16") || !strcmp(p, "fp16"))
-        return status_make(STATUS_UNSUPPORTED, "--precision %s is not supported yet; fp32, int8 and auto are", p);
-    if (strcmp(p, "fp32") != 0 && strcmp(p, "int8") != 0 && strcmp(p, "auto") != 0)
+    if (!strcmp(p, "fp16"))
+        return status_make(STATUS_UNSUPPORTED, "--precision fp16 is not supported yet; fp32, bf16, int8 and auto are");
+    if (strcmp(p, "fp32") != 0 && strcmp(p, "bf16") != 0 && strcmp(p, "int8") != 0 && strcmp(p, "auto") != 0)
         return status_make(STATUS_USAGE, "--precision: '%s' is none of fp32, bf16, fp16, int8, auto", p);
-    if (!strcmp(p, "fp32") && has_data)
-        return status_make(STATUS_USAGE, "--precision fp32 does not use calibration data");
+    if ((!strcmp(p, "fp32") || !strcmp(p, "bf16")) && has_data)
+        return status_make(STATUS_USAGE, "--precision %s does not use calibration data", p);
+    if (!strcmp(p, "bf16") && !is_artifact_path(f->output))
+        return status_make(STATUS_USAGE, "--precision bf16 is for .pare output: %s would stay float32", f->output);
     *int8 = !strcmp(p, "int8") || (!strcmp(p, "auto") && has_data);
     return NULL;
 }
@@ -59,11 +62,24 @@ static Status make_int8(const CompileFlags *f, Model *m, Provenance *p, char dat
     return s;
 }
 
+/* Float products in bf16; their weights are rounded once, when the artifact is written. */
+static Status make_bf16(const CompileFlags *f, const Model *m, Provenance *p) {
+    if (!strcmp(m->variant, "int8"))
+        return status_make(STATUS_USAGE, "--precision bf16: the model has integer products already");
+    p->precision = "bf16";
+    if (bf16_missing() && !f->common.quiet) printf("note: %s, so here the model will run in fp32\n", bf16_missing());
+    return NULL;
+}
+
 static Status compile_model(const CompileFlags *f, Model *m, bool int8) {
-    Provenance p = {.source_sha256 = m->sha256, .precision = int8 ? "int8" : m->variant};
+    Provenance p = {.source_sha256 = m->sha256};
     char data[SHA256_HEX];
     TRY(apply_shapes(m->graph, &f->data.shapes));
+    /* Weights of a bf16 artifact become plain constants again, for whatever they are to be next. */
+    if (m->artifact) TRY(pipeline_run(m->graph, "fold", &(PipelineOptions){0}));
+    p.precision = int8 ? "int8" : graph_variant(m->graph);
     if (int8) TRY(make_int8(f, m, &p, data));
+    if (f->precision && !strcmp(f->precision, "bf16")) TRY(make_bf16(f, m, &p));
     TRY(write_model(m->graph, f->output, (int)f->opset, &p));
     struct stat st;
     if (!f->common.quiet && !stat(f->output, &st))
@@ -81,7 +97,7 @@ Status cmd_compile(int argc, char **argv) {
         {"--output", "-o", OPT_STRING, &f.output, "FILE", ".pare, or .onnx for an optimized ONNX model"},
         {"--target", NULL, OPT_STRING, &f.target, "T", "cpu (default)"},
         {"--precision", NULL, OPT_STRING, &f.precision, "P",
-         "fp32, int8 or auto (default: int8 when --calib is given)"},
+         "fp32, bf16, int8 or auto (default: int8 when --calib is given)"},
         {"--calib", NULL, OPT_STRING, &f.calib, "DATA", "calibration samples for int8"},
         {"--random-calib", NULL, OPT_FLAG, &f.random, NULL, "calibrate on random numbers (only to measure speed)"},
         {"--opset", NULL, OPT_INT, &f.opset, "N", "of .onnx output (default: the lowest that can express it)"},

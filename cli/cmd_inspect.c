@@ -156,7 +156,7 @@ static void print_figures(const Model *m, const Figures *f) {
     }
     puts("");
     if (f->steps >= 0)
-        printf("compiled  %d steps on cpu, %d of them without a kernel of their own, %zu bytes of arena\n", f->steps,
+        printf("compiled  %d steps on cpu (%d on the reference), %zu bytes of arena\n", f->steps,
                f->reference_steps, f->arena_bytes);
     else
         puts("compiled  not planned: give sizes with --shape");

@@ -2,6 +2,7 @@
 
 #include "frontend/artifact.h"
 #include "frontend/onnx_model.h"
+#include "ir/op.h"
 #include "passes/pass.h"
 
 #include <errno.h>
@@ -116,6 +117,8 @@ static bool ends_with(const char *path, const char *suffix) {
     return n > k && !strcmp(path + n - k, suffix);
 }
 
+bool is_artifact_path(const char *path) { return ends_with(path, ".pare"); }
+
 Status check_output(const char *path) {
     if (!ends_with(path, ".onnx") && !ends_with(path, ".pare"))
         return status_make(STATUS_USAGE, "%s: the output's extension chooses its format: .onnx or .pare", path);
@@ -126,10 +129,51 @@ Status check_output(const char *path) {
     return status_make(STATUS_ENVIRONMENT, "%s cannot be written: %s: %s", path, folder, strerror(errno));
 }
 
+/* The weight as a bf16 constant behind a Cast, which makes its products compute in bf16 (backends/cpu/bf16.h). */
+static Status store_bf16(Graph *g, ValueId w, ValueId *out) {
+    const Tensor *t = g->values[w].constant;
+    Tensor narrow;
+    TRY(tensor_new(&narrow, ELEM_BF16, t->rank, t->dims));
+    for (int64_t i = 0, n = tensor_count(t); i < n; i++) tensor_set_f64(&narrow, i, tensor_get_f64(t, i));
+    ValueId stored;
+    NodeId cast;
+    TRY(graph_add_constant(g, g->values[w].name, narrow, &stored));
+    TRY(graph_build(g, "", "Cast", g->values[w].name, 1, &stored, out, &cast));
+    return attr_set_int(g, cast, "to", ELEM_F32); /* ElemType has ONNX's numbers */
+}
+
+/* A float product that has a bf16 form. Depthwise convolutions have none, and few weights. */
+static bool computes_in_bf16(const Node *n, const Tensor *w) {
+    if (w->elem != ELEM_F32) return false;
+    if (op_is(n, "Conv")) return w->rank < 2 || w->dims[1] > 1 || attr_int(n, "group") == 1;
+    return op_is(n, "Gemm") || op_is(n, "MatMul");
+}
+
+/* Stores the weights of those products in bf16, those of several products once. */
+static Status narrow_weights(Graph *g) {
+    ValueId *stored = mem_alloc((size_t)(g->n_values + 1) * sizeof *stored);
+    TRY_ALLOC(stored);
+    for (uint32_t v = 0; v < g->n_values; v++) stored[v] = NO_ID;
+    Status s = NULL;
+    FOR_NODES (g, id, n) {
+        const Tensor *w = n->n_in > 1 ? graph_constant(g, n->in[1]) : NULL;
+        if (s || !w || !computes_in_bf16(n, w)) continue;
+        ValueId v = n->in[1];
+        if (stored[v] == NO_ID) s = store_bf16(g, v, &stored[v]);
+        if (!s) graph_set_input(g, id, 1, stored[v]);
+    }
+    mem_free(stored);
+    TRY(s);
+    TRY(graph_sort(g));
+    graph_eliminate_dead(g);
+    return graph_infer(g);
+}
+
 static Status write_artifact(const Graph *g, const char *path, const Provenance *p) {
     Graph *copy;
     TRY(graph_clone(g, &copy));
     Status s = pipeline_run(copy, "integer,fold,dce,cse", &(PipelineOptions){0});
+    if (!s && !strcmp(p->precision, "bf16")) s = narrow_weights(copy);
     json_t *m = json_pack("{s:i, s:s, s:s, s:s, s:s}", "schema_version", 1, "tool", "pare " PARE_VERSION,
                           "source_sha256", p->source_sha256, "target", "cpu", "precision", p->precision);
     if (m && p->data_sha256) {

@@ -51,6 +51,8 @@ typedef struct Provenance {
 PARE_NODISCARD Status write_model(const Graph *g, const char *path, int opset, const Provenance *p);
 /* STATUS_USAGE unless path ends in .onnx or .pare: asked before any work is done. */
 PARE_NODISCARD Status check_output(const char *path);
+/* The output will be a .pare file. */
+bool is_artifact_path(const char *path);
 /* One line a layer that stays in float, to standard output. */
 void print_floats(const QuantizeReport *r);
 

@@ -12,10 +12,6 @@
 #define PARE_VERSION "unknown"
 #endif
 
-#define COMMAND(name, summary, example) Status cmd_##name(int argc, char **argv);
-#include "cli/commands.def"
-#undef COMMAND
-
 const Command commands[] = {
 #define COMMAND(name, summary, example) {#name, summary, example, cmd_##name},
 #include "cli/commands.def"

@@ -4,6 +4,7 @@
 #include "frontend/artifact.h"
 #include "frontend/onnx_model.h"
 #include "ir/file.h"
+#include "ir/op.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -16,12 +17,22 @@
 
 /* ---- models ---- */
 
+/* The product's weights are a Cast of a bf16 constant. */
+static bool has_bf16_weights(const Graph *g, const Node *n) {
+    if (n->n_in < 2 || n->in[1] == NO_ID || g->values[n->in[1]].producer == NO_ID) return false;
+    const Node *cast = &g->nodes[g->values[n->in[1]].producer];
+    const Tensor *t = op_is(cast, "Cast") ? graph_constant(g, cast->in[0]) : NULL;
+    return t && t->elem == ELEM_BF16;
+}
+
 const char *graph_variant(const Graph *g) {
+    const char *variant = "fp32";
     FOR_NODES (g, id, n) {
         (void)id;
         if (n->op->flags & OPF_INTEGER && n->op->flags & OPF_HAS_WEIGHTS) return "int8";
+        if (has_bf16_weights(g, n)) variant = "bf16";
     }
-    return "fp32";
+    return variant;
 }
 
 void model_free(Model *m) {
@@ -59,6 +70,8 @@ Status model_load(const char *path, bool prepare, Model *m) {
         return s;
     }
     m->variant = graph_variant(m->graph);
+    if (prepare && !strcmp(m->variant, "bf16") && bf16_missing())
+        fprintf(stderr, "pare: note: %s: %s, so its products run in fp32\n", path, bf16_missing());
     return NULL;
 }
 

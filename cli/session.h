@@ -19,13 +19,13 @@ typedef struct Model {
     uint64_t bytes; /* of the file, with external data */
     char sha256[SHA256_HEX];
     bool artifact;       /* .pare */
-    const char *variant; /* "fp32", "int8" …: by what the graph holds */
+    const char *variant; /* "fp32", "bf16", "int8" …: by what the graph holds */
 } Model;
 
 /* Opens .onnx or .pare (by content, not by name). `prepare`: run the default passes on ONNX models. */
 PARE_NODISCARD Status model_load(const char *path, bool prepare, Model *m);
 void model_free(Model *m);
-/* "int8" when the graph has integer products, else "fp32". */
+/* "int8" when the graph has integer products, "bf16" when weights of products are stored so, else "fp32". */
 const char *graph_variant(const Graph *g);
 
 /* --shape name:1x3x224x224, repeated: sets input types. STATUS_USAGE names the flag's value. */

@@ -24,6 +24,9 @@ if(PARE_ONEDNN)
     set_target_properties(DNNL::dnnl PROPERTIES MAP_IMPORTED_CONFIG_RELWITHDEBINFO Release
                                                 MAP_IMPORTED_CONFIG_DEBUG Release)
     target_link_libraries(pare_deps INTERFACE DNNL::dnnl)
+    # Its threads come from OpenMP; the backend holds them at one (backends/cpu/onednn.c).
+    find_package(OpenMP REQUIRED COMPONENTS C)
+    target_link_libraries(pare_deps INTERFACE ${OpenMP_C_LIBRARIES})
     target_compile_definitions(pare_deps INTERFACE PARE_ONEDNN=1)
 else()
     target_compile_definitions(pare_deps INTERFACE PARE_ONEDNN=0)

@@ -25,6 +25,7 @@ set(PARE_STATIC_LIBS lapacke openblas pthread m dl)
 set(PARE_STATIC_ONEDNN "")
 if(PARE_ONEDNN)
     get_target_property(PARE_STATIC_ONEDNN DNNL::dnnl IMPORTED_SONAME_RELEASE)
+    list(APPEND PARE_STATIC_LIBS gomp)
 endif()
 
 install(EXPORT pareTargets NAMESPACE pare:: DESTINATION "${config_dir}")

@@ -43,6 +43,10 @@ if(PARE_X86 AND simde_sources)
     # -Wno-psabi: 32-byte vectors by value without -mavx are only a remark. -Og: from -O1 on, gcc needs minutes and
     # gigabytes for unrolled kernels whose every intrinsic is a loop.
     target_compile_options(pare_simde PRIVATE -Og -g0 -Wno-psabi)
+    if(PARE_SANITIZE MATCHES "undefined")
+        # SIMDe computes wrapping vector sums with signed integers.
+        target_compile_options(pare_simde PRIVATE -fno-sanitize=signed-integer-overflow)
+    endif()
     target_include_directories(pare_simde SYSTEM PRIVATE "${SIMDE_INCLUDE_DIR}")
     target_link_libraries(pare_simde PUBLIC pare_options pare_deps)
 endif()
@@ -117,3 +121,21 @@ foreach(source IN LISTS bench_sources)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/benchmarks")
     add_dependencies(benchmarks ${target})
 endforeach()
+
+# System tests: Python programs that print TAP. They need the environment that ./dev test makes (PARE_PYTHON); without it
+# they are reported as skipped. The program's folder is the build's.
+file(
+    GLOB system_tests
+    RELATIVE "${PROJECT_SOURCE_DIR}"
+    CONFIGURE_DEPENDS
+    tests/system/test_*.py)
+if(TARGET pare_cli)
+    foreach(source IN LISTS system_tests)
+        get_filename_component(target "${source}" NAME_WE)
+        string(REGEX REPLACE "^test_" "" stem "${target}")
+        add_test(NAME system.${stem} COMMAND sh "${PROJECT_SOURCE_DIR}/scripts/system_test.sh"
+                                             "${PROJECT_SOURCE_DIR}/${source}" $<TARGET_FILE:pare_cli>)
+        pare_test_properties(system.${stem} "${source}" system)
+        set_tests_properties(system.${stem} PROPERTIES TIMEOUT 1500)
+    endforeach()
+endif()

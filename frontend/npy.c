@@ -243,7 +243,7 @@ void npy_write_header(Buf *b, ElemType elem, int rank, const int64_t *dims) {
 
 /* C order from Fortran order: element e of the result from its place in `src`. */
 static void transpose(const NpyHeader *h, const uint8_t *src, uint8_t *dst) {
-    int64_t index[NPY_MAX_RANK] = {0}, stride[NPY_MAX_RANK], at = 0;
+    int64_t index[NPY_MAX_RANK] = {0}, stride[NPY_MAX_RANK] = {0}, at = 0;
     size_t item = (size_t)h->item_bytes;
     int64_t step = 1;
     for (int i = 0; i < h->rank; i++) {
@@ -395,17 +395,18 @@ Status npy_read_int64(NpyArray *a, int64_t **out) {
         return status_make(STATUS_INVALID, "%s: expected integers, found %s", a->what,
                            npy_describe(&a->h, text, sizeof text));
     }
-    Tensor t;
-    TRY(tensor_new(&t, a->h.elem, 1, &a->h.count));
-    Status status = npy_read(a, 0, a->h.count, t.data);
     size_t bytes;
-    int64_t *values = NULL;
-    if (!status && (!size_mul((size_t)a->h.count, sizeof *values, &bytes) || !(values = mem_alloc(bytes))))
-        status = status_oom();
-    if (!status)
-        for (int64_t i = 0; i < a->h.count; i++) values[i] = tensor_get_i64(&t, i);
+    Tensor t;
+    if (!size_mul((size_t)a->h.count, sizeof **out, &bytes)) return status_oom();
+    TRY(tensor_new(&t, a->h.elem, 1, &a->h.count));
+    int64_t *values = mem_alloc(bytes);
+    Status status = values ? npy_read(a, 0, a->h.count, t.data) : status_oom();
+    for (int64_t i = 0; values && !status && i < a->h.count; i++) values[i] = tensor_get_i64(&t, i);
     tensor_free(&t);
-    *out = values;
+    if (status)
+        mem_free(values);
+    else
+        *out = values;
     return status;
 }
 

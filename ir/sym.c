@@ -70,7 +70,12 @@ Dim sym_named(SymTab *t, const char *name) {
 
 Dim sym_fresh(SymTab *t) {
     char name[32];
-    snprintf(name, sizeof name, "?%d", t->fresh++);
+    bool taken = true;
+    while (taken) { /* a parsed text may have brought such names along */
+        snprintf(name, sizeof name, "?%d", t->fresh++);
+        taken = false;
+        for (int i = 0; !taken && i < t->n; i++) taken = t->syms[i].name && !strcmp(t->syms[i].name, name);
+    }
     return sym_named(t, name);
 }
 
@@ -135,12 +140,24 @@ static bool cancel_symbols(SymTab *t, SymOp op, Dim a, Dim b, Dim *out) {
     return false;
 }
 
+/* Order of symbols that does not depend on which came first, so that printed expressions parse back to themselves:
+ * names by strcmp, then expressions by operator and operands. */
+static int compare(const SymTab *t, Dim a, Dim b) {
+    const Sym *x = sym_at(t, a), *y = sym_at(t, b);
+    if (a == b) return 0;
+    if (!x || !y) return !x && !y ? (a < b ? -1 : 1) : x ? -1 : 1; /* symbols before numbers */
+    if (x->name || y->name) return x->name && y->name ? strcmp(x->name, y->name) : x->name ? -1 : 1;
+    if (x->op != y->op) return x->op < y->op ? -1 : 1;
+    int first = compare(t, x->a, y->a);
+    return first ? first : compare(t, x->b, y->b);
+}
+
 Dim sym_op(SymTab *t, SymOp op, Dim a, Dim b) {
     if (a == INT64_MIN || b == INT64_MIN) return INT64_MIN;
     int64_t r;
     if (!DIM_IS_SYM(a) && !DIM_IS_SYM(b)) return fold(op, a, b, &r) && !DIM_IS_SYM(r) ? r : sym_fresh(t);
     bool commutes = op == SYM_ADD || op == SYM_MUL || op == SYM_MAX || op == SYM_MIN;
-    if (commutes && (!DIM_IS_SYM(a) || (DIM_IS_SYM(b) && a < b))) { /* symbols first, older symbols before newer ones */
+    if (commutes && compare(t, a, b) > 0) {
         Dim swap = a;
         a = b;
         b = swap;

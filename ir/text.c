@@ -90,7 +90,8 @@ static void print_type(Buf *b, const SymTab *syms, const Type *t) {
 /* Shortest decimal that reads back as v. */
 static void format_float(char *s, size_t cap, double v, bool is_double) {
     int n = 0, first = 1;
-    for (double x = v < 0 ? -v : v; x >= 10 && first < 15; x /= 10) first++; /* 10.0 rather than 1e+01 */
+    double whole = v < 0 ? -v : v;
+    for (; whole >= 10 && first < 15; first++) whole /= 10; /* 10.0 rather than 1e+01 */
     for (int digits = first; digits <= 17; digits++) {
         n = snprintf(s, cap, "%.*g", digits, v);
         if (is_double ? strtod(s, NULL) == v : strtof(s, NULL) == (float)v) break;

@@ -78,9 +78,20 @@ static bool read_binary(const Graph *g, const Node *n, Arena *a, Affine *f) {
     return true;
 }
 
+static bool read_negation(const Graph *g, const Node *n, Arena *a, Affine *f) {
+    const Type *t = edit_ranked(g, n->in[0]);
+    if (!t || !elem_is_float(t->elem) || !(f->scale = ARENA_ARRAY(a, double, 1))) return false;
+    f->x = n->in[0];
+    f->n = 1;
+    f->scale[0] = -1;
+    return true;
+}
+
 bool affine_read(const Graph *g, const Node *n, Arena *a, Affine *out) {
     *out = (Affine){.x = NO_ID, .axis = -1};
-    bool ok = op_is(n, "BatchNormalization") ? read_batch_norm(g, n, a, out) : read_binary(g, n, a, out);
+    bool ok = op_is(n, "BatchNormalization") ? read_batch_norm(g, n, a, out)
+              : op_is(n, "Neg")              ? read_negation(g, n, a, out)
+                                             : read_binary(g, n, a, out);
     return ok && out->n > 0 && all_finite(out->scale, out->n) && all_finite(out->shift, out->n);
 }
 

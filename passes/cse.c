@@ -85,18 +85,29 @@ static uint64_t hash_attr(const Attr *a) {
     }
 }
 
+/* Equality of bits: NaN equals itself, 0 and -0 differ. */
+static bool equal_floats(const float *a, const float *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t x, y;
+        memcpy(&x, &a[i], sizeof x);
+        memcpy(&y, &b[i], sizeof y);
+        if (x != y) return false;
+    }
+    return true;
+}
+
 static bool equal_content(const Attr *a, const Attr *b) {
     switch (a->kind) {
     case ATTR_INT:
         return a->i == b->i;
     case ATTR_FLOAT:
-        return !memcmp(&a->f, &b->f, sizeof a->f);
+        return equal_floats(&a->f, &b->f, 1);
     case ATTR_STRING:
         return !memcmp(a->s, b->s, (size_t)a->n);
     case ATTR_INTS:
         return !a->n || !memcmp(a->ints, b->ints, (size_t)a->n * sizeof *a->ints);
     case ATTR_FLOATS:
-        return !a->n || !memcmp(a->floats, b->floats, (size_t)a->n * sizeof *a->floats);
+        return equal_floats(a->floats, b->floats, a->n);
     case ATTR_STRINGS:
         for (int64_t i = 0; i < a->n; i++)
             if (strcmp(a->strings[i], b->strings[i])) return false;

@@ -63,7 +63,7 @@ Status fuse_one_hot(Graph *g, NodeId id, bool *done) {
     const Tensor *iota = graph_constant(g, eq->in[which]);
     ValueId index = eq->in[1 - which], row, table, axis;
     const Type *t = edit_ranked(g, index), *out = edit_ranked(g, n->out[0]);
-    if (!is_iota(iota) || iota->rank > (t ? t->rank : 0) || tensor_count(iota) != w->dims[0]) return NULL;
+    if (!t || !is_iota(iota) || iota->rank > t->rank || tensor_count(iota) != w->dims[0]) return NULL;
     if (!out || t->dims[t->rank - 1] != 1 || (t->elem != ELEM_I32 && t->elem != ELEM_I64)) return NULL;
     Type squeezed = *t;
     squeezed.rank--;

@@ -132,6 +132,27 @@ static Status sink_view_pair(Graph *g, NodeId id, bool *done) {
     return NULL;
 }
 
+/* view(op(view'(x))) becomes op(view(view'(x))), where view' could not go behind op: the two views merge. */
+static Status lift_view(Graph *g, NodeId id, bool *done) {
+    const Node *n = &g->nodes[id];
+    NodeId op = op_is(n, "Reshape") ? g->values[n->in[0]].producer : NO_ID;
+    if (op == NO_ID || !graph_constant(g, n->in[1]) || graph_single_user(g, n->in[0]) != id) return NULL;
+    const Node *m = &g->nodes[op];
+    int slot = 0;
+    while (slot < m->n_in && view_producer(g, m->in[slot]) == NO_ID) slot++;
+    if (slot == m->n_in) return NULL;
+    const Type *in = edit_ranked(g, n->in[0]), *out = edit_ranked(g, n->out[0]), *x = edit_ranked(g, m->in[slot]);
+    if (!in || !out || !x || !is_pointwise(g, m, slot, keeps_last(in, out)) || !edit_same_dims(x, in)) return NULL;
+    Type turned = *out, result = *out;
+    turned.elem = x->elem;
+    ValueId y, v = n->in[0];
+    TRY(layout_insert_reshape(g, op, n->name, m->in[slot], &turned, &y, done));
+    if (!*done) return NULL;
+    TRY(edit_set_input(g, op, (uint32_t)slot, y));
+    g->values[v].type = result;
+    return edit_bypass(g, id, v, done);
+}
+
 /* ---- between transposes ---- */
 
 /* Pairs the dims of a and b that are not 1, in order; to[i] is b's index of a's dim i, -1 for dims of size 1. */
@@ -154,7 +175,7 @@ static bool swapped(const Type *x, const int64_t *perm, const Type *mid, const T
     int to[MAX_RANK];
     if (!pair_dims(mid, out, to)) return false;
     *type = *out;
-    int slots[MAX_RANK], n = 0, k = 0;
+    int slots[MAX_RANK] = {0}, n = 0, k = 0;
     for (int i = 0; i < out->rank; i++) {
         other[i] = i;
         if (out->dims[i] != 1) slots[n++] = i; /* places of the real dims in out, and so in *type */
@@ -196,5 +217,6 @@ Status layout_view(Graph *g, NodeId id, bool *done) {
         return *done ? NULL : sink_view_pair(g, id, done);
     }
     TRY(simplify_view(g, id, done));
-    return *done ? NULL : view_before_transpose(g, id, done);
+    if (!*done) TRY(view_before_transpose(g, id, done));
+    return *done ? NULL : lift_view(g, id, done);
 }

@@ -178,23 +178,34 @@ static Status log_of_softmax(Graph *g, const Match *m, bool *done) {
 
 /* ---- pooling ---- */
 
-/* A mean over all spatial dimensions of at least two. */
-static Status to_global_pool(Graph *g, const Match *m, bool *done) {
-    const Node *mean = &g->nodes[m->nodes[0]];
-    const Type *t = edit_ranked(g, mean->in[0]);
-    const Tensor *axes = graph_constant(g, mean->in[1]);
-    if (!t || t->rank < 4 || !axes || tensor_count(axes) != t->rank - 2 || !attr_int(mean, "keepdims")) return NULL;
+/* The axes are all spatial dimensions, at least two of them. */
+static bool is_spatial(const Type *t, const Tensor *axes) {
     unsigned seen = 0;
+    if (!t || t->rank < 4 || !axes || tensor_count(axes) != t->rank - 2) return false;
     for (int64_t i = 0; i < t->rank - 2; i++) {
         int64_t a = tensor_get_i64(axes, i);
         a += a < 0 ? t->rank : 0;
-        if (a >= 2 && a < t->rank) seen |= 1u << a;
+        if (a >= 2 && a < t->rank) seen |= 1U << a;
     }
-    if (seen != (1u << t->rank) - 4) return NULL;
+    return seen == (1U << t->rank) - 4;
+}
+
+/* A mean or maximum over all spatial dimensions. */
+static Status to_global_pool(Graph *g, const Match *m, bool *done) {
+    const Node *n = &g->nodes[m->nodes[0]];
+    const char *op = op_is(n, "ReduceMean") ? "GlobalAveragePool" : "GlobalMaxPool";
+    const Type *t = edit_ranked(g, n->in[0]);
+    if (!is_spatial(t, graph_constant(g, n->in[1])) || !elem_is_float(t->elem)) return NULL;
+    bool kept = attr_int(n, "keepdims") != 0;
+    ValueId x = n->in[0], shape;
+    Type pooled = *t;
+    NodeId node, view;
+    for (int i = 2; i < pooled.rank; i++) pooled.dims[i] = 1;
     *done = true;
-    NodeId node;
-    ValueId x = mean->in[0];
-    return edit_replace(g, m->nodes[0], op_find("", "GlobalAveragePool"), 1, &x, &node);
+    TRY(edit_replace(g, m->nodes[0], op_find("", op), 1, &x, &node));
+    if (kept) return NULL;
+    TRY(edit_add_ints(g, "shape", (int64_t[]){0, 0}, 2, &shape));
+    return edit_behind(g, node, "Reshape", 1, &shape, &pooled, &view);
 }
 
 /* ---- the table ---- */
@@ -230,7 +241,10 @@ static const Rule arithmetic_rules[] = {
     {"Softmax", "Softmax(Sub(x, mx=~ReduceMax(x, ax)))", unshifted_softmax},
 };
 /* After everything that has means inside it. */
-static const Rule late_rules[] = {{"ReduceMean", "ReduceMean(x, ax)", to_global_pool}};
+static const Rule late_rules[] = {
+    {"ReduceMean", "ReduceMean(x, ax)", to_global_pool},
+    {"ReduceMax", "ReduceMax(x, ax)", to_global_pool},
+};
 
 typedef struct RuleSet {
     const Rule *rules;

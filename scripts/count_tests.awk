@@ -33,7 +33,7 @@ FNR == 1 {
     line = substr($0, length($1) + 2)
     text[id] = text[id] "    " line "\n"
     if (line ~ /^1\.\.[0-9]+/) group[id]++
-    else if (line ~ /^ok [0-9]+/) { sub(/^ok [0-9]+ (- )?/, "", line); status = 2 }
+    else if (line ~ /^ok [0-9]+/) { sub(/^ok [0-9]+ (- )?/, "", line); status = line ~ / # SKIP/ ? 1 : 2; sub(/ # SKIP.*/, "", line) }
     else if (line ~ /^not ok [0-9]+ # SKIP/) { sub(/^not ok [0-9]+ # SKIP */, "", line); status = 1 }
     else if (line ~ /^not ok/) { sub(/^not ok *[0-9]* *-? */, "", line); status = 3; bad[id] = 1 }
     else next

@@ -40,7 +40,8 @@ run_tests() {
     ctest_run build "${selection[@]}"
 
     build_tree build-asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DPARE_SANITIZE=address,undefined
-    ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    # Not detect_stack_use_after_return: gcc 12 then places over-aligned local vectors unaligned (its bug 110027).
+    ASAN_OPTIONS=allocator_may_return_null=1:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 \
         LSAN_OPTIONS=suppressions=$ROOT/scripts/lsan.supp ctest_run build-asan "${selection[@]}"
 
     configure_tree build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DPARE_SANITIZE=thread

@@ -1,6 +1,7 @@
 /* The CPU backend: hand kernels and oneDNN, channels-last, one arena, no allocation per inference. */
 #include "backends/backend.h"
 
+#include "backends/cpu/bf16.h"
 #include "backends/cpu/plan.h"
 
 #include <string.h>
@@ -63,7 +64,8 @@ static Status fill_plan(Plan *p, const PlanOptions *o) {
     Arena *scratch = arena_new();
     TRY_ALLOC(scratch);
     Lowering l = {.p = p, .g = g, .o = o, .scratch = scratch};
-    Status s = lower_graph(&l);
+    Status s = bf16_widen(g, scratch, &l.narrow);
+    if (!s) s = lower_graph(&l);
     arena_free(scratch);
     return s;
 }
@@ -87,7 +89,10 @@ static Status cpu_plan(const Graph *g, const PlanOptions *o, Plan **out) {
 static void cpu_context_free(Context *c) {
     if (!c) return;
     if (c->reference) backend_ref.context_free(c->reference);
+    for (int i = 0; c->state && i < c->plan->n_steps; i++)
+        if (c->plan->steps[i].state) c->plan->steps[i].state->close(c->state[i]);
     team_destroy(c->team);
+    mem_free(c->state);
     mem_free(c->arena);
     mem_free(c->scratch);
     mem_free(c->ms);
@@ -102,6 +107,9 @@ static Status fill_context(Context *c) {
     TRY_ALLOC(c->scratch = mem_alloc_aligned(p->scratch_bytes));
     TRY_ALLOC(c->ms = mem_zalloc((size_t)(p->n_steps + 1) * sizeof *c->ms));
     TRY_ALLOC(c->eval_scratch = arena_new());
+    TRY_ALLOC(c->state = mem_zalloc((size_t)(p->n_steps + 1) * sizeof *c->state));
+    for (int i = 0; i < p->n_steps; i++)
+        if (p->steps[i].state) TRY(p->steps[i].state->open(&p->steps[i], &c->state[i]));
     if (p->threads > 1 && !(c->team = team_create(p->threads)))
         return status_make(STATUS_ENVIRONMENT, "%d threads could not be started", p->threads);
     return NULL;

@@ -1,7 +1,7 @@
 /* Groups: what one kernel does together. A group is a chain of nodes with single uses between them:
  *
- *   root [+ bias] [+ Add residual] [activation] [clip]      (add_first)
- *   root [+ bias] [activation] [clip] [+ Add residual]
+ *   root [+ bias] [+ Add residual] [clip] [activation]      (add_first)
+ *   root [+ bias] [clip] [activation] [+ Add residual]
  *
  * Which of these parts a root's kernel can do stands in the root table. */
 #include "backends/cpu/plan.h"
@@ -112,9 +112,9 @@ typedef struct RootRow {
 } RootRow;
 
 static const RootRow roots[] = {
-    {"", "Conv", CAN_ACT | CAN_CLIP | CAN_ADD},
-    {"", "Gemm", CAN_ACT | CAN_CLIP | CAN_ADD},
-    {"", "MatMul", CAN_ACT | CAN_CLIP | CAN_ADD | CAN_BIAS},
+    {"", "Conv", CAN_ACT | CAN_CLIP | CAN_ADD | CLIP_FIRST},
+    {"", "Gemm", CAN_ACT | CAN_CLIP | CAN_ADD | CLIP_FIRST},
+    {"", "MatMul", CAN_ACT | CAN_CLIP | CAN_ADD | CAN_BIAS | CLIP_FIRST},
     {"", "Add", CAN_ACT | CAN_CLIP | CLIP_FIRST},
     {"", "Sub", CAN_ACT | CAN_CLIP | CLIP_FIRST},
     {"", "Mul", CAN_ACT | CAN_CLIP | CLIP_FIRST},
@@ -128,8 +128,7 @@ static int root_can(const Lowering *l, const Node *n) {
         if (strcmp(roots[i].op, n->op->name) != 0 || strcmp(roots[i].domain, n->op->domain) != 0) continue;
         if (!root_has_kernel(l->g, n)) return 0;
         int can = roots[i].can;
-        if ((can & CAN_ADD || can & CAN_QADD) && conv_is_depthwise(l->g, n))
-            can = can & CAN_QADD ? can & ~CAN_QADD : (can & ~CAN_ADD) | CLIP_FIRST;
+        if ((can & CAN_ADD || can & CAN_QADD) && conv_is_depthwise(l->g, n)) can &= ~(CAN_ADD | CAN_QADD);
         return can;
     }
     return 0;

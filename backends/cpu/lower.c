@@ -290,6 +290,15 @@ Status lower_commit(Lowering *l, Step *s) {
     return NULL;
 }
 
+Status lower_simple(Lowering *l, const Node *n, const char *label, const SimpleStep *step) {
+    Step *s;
+    TRY(lower_step(l, n->name, label, step->kernel, step->run, step->op_bytes, 1, 1, &s));
+    memcpy(s->op, step->op, step->op_bytes);
+    s->in[0] = step->x;
+    s->out[0] = step->y;
+    return lower_commit(l, s);
+}
+
 /* ---- the walk ---- */
 
 static Status lower_node(Lowering *l, NodeId id) {

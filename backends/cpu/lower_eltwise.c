@@ -30,14 +30,9 @@ Status lower_unary(Lowering *l, NodeId id, const Group *group, bool *done) {
         TRY(lower_read(l, n->in[0], layout, &x, NULL));
     }
     TRY(lower_write(l, n->out[0], layout, &y, NULL));
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, "unary_f32", run_unary, sizeof(UnaryStep), 1, 1, &s));
-    UnaryStep *u = s->op;
-    u->n = (size_t)type_count(lower_type(l, n->out[0]));
-    u->act = e.act.fn ? e.act : activation_make(UNARY_clip, e.lo, e.hi, l->p->isa);
-    s->in[0] = x;
-    s->out[0] = y;
-    return lower_commit(l, s);
+    UnaryStep u = {.n = (size_t)type_count(lower_type(l, n->out[0]))};
+    u.act = e.act.fn ? e.act : activation_make(UNARY_clip, e.lo, e.hi, l->p->isa);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){"unary_f32", run_unary, &u, sizeof u, x, y});
 }
 
 /* ---- binary ---- */

@@ -11,13 +11,8 @@ static Status run_move(const Step *s, Context *c) {
 }
 
 static Status move_step(Lowering *l, const Node *n, Move m, Operand x, Operand y) {
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, "move", run_move, sizeof m, 1, 1, &s));
     move_prepare(&m, l->p->isa);
-    *(Move *)s->op = m;
-    s->in[0] = x;
-    s->out[0] = y;
-    return lower_commit(l, s);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){"move", run_move, &m, sizeof m, x, y});
 }
 
 static bool fits_move(const Type *t) {
@@ -167,7 +162,11 @@ Status lower_split(Lowering *l, NodeId id, const Group *group, bool *done) {
         }
         b.from[axis] = start;
         start += y->dims[axis];
-        if (type_count(y) > 0) TRY(box_step(l, n, n->in[0], n->out[k], &b));
+        Operand nothing;
+        if (type_count(y) > 0)
+            TRY(box_step(l, n, n->in[0], n->out[k], &b));
+        else
+            TRY(lower_write(l, n->out[k], LAYOUT_PLAIN, &nothing, NULL));
     }
     return NULL;
 }
@@ -235,12 +234,7 @@ Status lower_pad(Lowering *l, NodeId id, const Group *group, bool *done) {
     Operand unused_from = to, unused_to = to;
     p.whole = box_move(y, y, layout, ldy, ldy, &all, &unused_from, &unused_to);
     move_prepare(&p.inner, l->p->isa);
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, "pad", run_pad, sizeof p, 1, 1, &s));
-    *(PadStep *)s->op = p;
-    s->in[0] = from;
-    s->out[0] = to;
-    return lower_commit(l, s);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){"pad", run_pad, &p, sizeof p, from, to});
 }
 
 Status lower_expand(Lowering *l, NodeId id, const Group *group, bool *done) {

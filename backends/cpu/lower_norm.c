@@ -4,8 +4,6 @@
 #include "kernels/cpu/move/reduce.h"
 #include "kernels/cpu/norm/norm.h"
 
-#include <string.h>
-
 static bool is_f32(const Lowering *l, ValueId v) { return v != NO_ID && lower_type(l, v)->elem == ELEM_F32; }
 
 /* A one-input step on row-major tensors. */
@@ -13,12 +11,7 @@ static Status plain_step(Lowering *l, const Node *n, const char *kernel, StepFn 
     Operand x, y;
     TRY(lower_read(l, n->in[0], LAYOUT_PLAIN, &x, NULL));
     TRY(lower_write(l, n->out[0], LAYOUT_PLAIN, &y, NULL));
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, kernel, run, bytes, 1, 1, &s));
-    memcpy(s->op, op, bytes);
-    s->in[0] = x;
-    s->out[0] = y;
-    return lower_commit(l, s);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){kernel, run, op, bytes, x, y});
 }
 
 /* Products of the dims before, at and behind an axis (given as [first, last]). */

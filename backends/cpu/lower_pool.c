@@ -3,8 +3,6 @@
 #include "backends/cpu/lower_quant.h"
 #include "kernels/cpu/pool/pool.h"
 
-#include <string.h>
-
 static PoolShape pool_shape(const Window *w, int64_t ldx, int64_t ldy) {
     return (PoolShape){.n = (int32_t)w->n,
                        .h = (int32_t)w->ih,
@@ -38,12 +36,7 @@ static Status pool_io(Lowering *l, const Node *n, PoolIo *io) {
 
 static Status pool_step(Lowering *l, const Node *n, const PoolIo *io, const char *kernel, StepFn run, const void *op,
                         size_t bytes) {
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, kernel, run, bytes, 1, 1, &s));
-    memcpy(s->op, op, bytes);
-    s->in[0] = io->x;
-    s->out[0] = io->y;
-    return lower_commit(l, s);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){kernel, run, op, bytes, io->x, io->y});
 }
 
 /* The kernels need every window to touch the image. */

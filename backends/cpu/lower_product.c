@@ -1,5 +1,7 @@
 #include "backends/cpu/lower_product.h"
 
+#include "backends/cpu/onednn.h"
+
 #include <string.h>
 
 bool root_has_kernel(const Graph *g, const Node *n) {
@@ -41,7 +43,16 @@ static Status pack_weights(Lowering *l, const Product *p, IgemmStep *x) {
     return NULL;
 }
 
+/* bf16 is only for those who ask: by the plan's options, or by weights that are stored so. */
+static bool wants_bf16(const Lowering *l, const Product *p) {
+    bool asked = l->o->precision == PREC_BF16 || l->narrow[p->node->in[1]];
+    return asked && p->desc.x_type == IGEMM_F32 && !bf16_missing();
+}
+
 Status lower_product(Lowering *l, Product *p) {
+    bool done = false;
+    if (wants_bf16(l, p)) TRY(onednn_product(l, p, &done));
+    if (done) return NULL;
     const Group *group = p->group;
     Layout layout = p->nhwc ? LAYOUT_NHWC : LAYOUT_PLAIN;
     bool residual = group && group->add != NO_ID;

@@ -134,14 +134,9 @@ static Status lower_stream(Lowering *l, const Node *n, StreamStep x, const char 
         TRY(lower_read(l, n->in[0], layout, &in, NULL));
     }
     TRY(lower_write(l, n->out[0], layout, &out, NULL));
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, kernel, run_stream, sizeof x, 1, 1, &s));
     x.ops = quant_ops(l->p->isa);
     x.n = (size_t)type_count(lower_type(l, n->in[0]));
-    *(StreamStep *)s->op = x;
-    s->in[0] = in;
-    s->out[0] = out;
-    return lower_commit(l, s);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){kernel, run_stream, &x, sizeof x, in, out});
 }
 
 Status lower_qlut(Lowering *l, NodeId id, const Group *group, bool *done) {

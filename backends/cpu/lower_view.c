@@ -45,12 +45,7 @@ static Status run_copy(const Step *s, Context *c) {
 }
 
 static Status copy_step(Lowering *l, const Node *n, Operand x, Operand y, CopyPart part) {
-    Step *s;
-    TRY(lower_step(l, n->name, n->op->name, "copy", run_copy, sizeof(CopyPart), 1, 1, &s));
-    *(CopyPart *)s->op = part;
-    s->in[0] = x;
-    s->out[0] = y;
-    return lower_commit(l, s);
+    return lower_simple(l, n, n->op->name, &(SimpleStep){"copy", run_copy, &part, sizeof part, x, y});
 }
 
 /* Over channels: parts that could not be written in place are copied to theirs. */

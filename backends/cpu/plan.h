@@ -29,6 +29,12 @@ typedef struct Step Step;
 /* Executes one step. Kernels cannot fail; the reference fallback can. */
 typedef Status (*StepFn)(const Step *s, Context *c);
 
+/* What a step keeps in each context: library objects that a run changes. Made with the context, freed with it. */
+typedef struct StepState {
+    Status (*open)(const Step *s, void **state);
+    void (*close)(void *state); /* NULL: nothing to do */
+} StepState;
+
 typedef struct StepTap {
     ValueId value;
     Operand where;
@@ -40,8 +46,9 @@ struct Step {
     void *op; /* the kernel's prepared description, in the plan's arena */
     Operand *in, *out;
     uint32_t n_in, n_out;
-    size_t scratch_bytes; /* of the context's scratch area */
-    const StepTap *taps;  /* values complete after this step */
+    size_t scratch_bytes;   /* of the context's scratch area */
+    const StepState *state; /* NULL: none */
+    const StepTap *taps;    /* values complete after this step */
     uint32_t n_taps;
 };
 
@@ -78,6 +85,7 @@ struct Context {
     Team *team;
     const Tensor *inputs;
     Arena *eval_scratch; /* of reference steps */
+    void **state;        /* by step, see StepState */
     double *ms;
     bool profiling;
 };
@@ -131,6 +139,7 @@ typedef struct Lowering {
     Storage *slice;                /* by value: prescribed place in a concatenation's buffer */
     Group **group;                 /* by node: the group it belongs to, NULL when alone */
     bool *tapped;                  /* by value */
+    const bool *narrow;            /* by value: a constant that is stored in bf16 */
     StepTap *pending;              /* taps of the step being made */
     uint32_t n_pending;
 } Lowering;
@@ -169,6 +178,15 @@ PARE_NODISCARD Status lower_step(Lowering *l, const char *name, const char *labe
                                  size_t op_bytes, int n_in, int n_out, Step **step);
 /* Ends the step: lifetimes of all its operands' buffers are known now. */
 PARE_NODISCARD Status lower_commit(Lowering *l, Step *step);
+/* The same in one call for a step with one input and one output: op is copied. */
+typedef struct SimpleStep {
+    const char *kernel;
+    StepFn run;
+    const void *op;
+    size_t op_bytes;
+    Operand x, y;
+} SimpleStep;
+PARE_NODISCARD Status lower_simple(Lowering *l, const Node *n, const char *label, const SimpleStep *step);
 /* 64-byte aligned plan memory; freed with the plan. */
 PARE_NODISCARD Status plan_memory(Plan *p, size_t bytes, void **out);
 /* Registers a foreign object: undo(object) runs when the plan is freed. */

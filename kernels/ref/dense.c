@@ -83,4 +83,10 @@ const Type *dense_in_type(const InferCtx *c, int i) { return i < c->n_in ? c->in
 
 const Tensor *dense_in(const EvalCtx *c, int i) { return i < c->n_in ? c->in[i] : NULL; }
 
+Status dense_need(const InferCtx *c, int n, const int *which) {
+    for (int i = 0; i < n; i++)
+        if (!dense_in_type(c, which[i])) return infer_error(c, STATUS_INVALID, "required input %d is absent", which[i]);
+    return NULL;
+}
+
 bool dense_wants(const Node *n, int o) { return o < n->n_out && n->out[o] != NO_ID; }

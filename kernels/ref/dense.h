@@ -30,6 +30,8 @@ void dense_matmul(int64_t m, int64_t n, int64_t k, const double *a, const double
 /* Input i as a type (shape rules) or tensor (evaluation); NULL when absent or past the end. */
 const Type *dense_in_type(const InferCtx *c, int i);
 const Tensor *dense_in(const EvalCtx *c, int i);
+/* For rows whose optional inputs stand before required ones: an error unless the n inputs of `which` are there. */
+PARE_NODISCARD Status dense_need(const InferCtx *c, int n, const int *which);
 /* True when somebody may look at output o. */
 bool dense_wants(const Node *n, int o);
 

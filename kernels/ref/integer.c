@@ -4,7 +4,8 @@
  * float multipliers. All ops share these attributes where they apply:
  *   x_zero_point / a_zero_point, b_zero_point, y_zero_point   zero points of inputs and output
  *   lo, hi    fused clamp in codes of the output, narrowed to the range of its type
- *   y_elem    ElemType number of the output: 2 uint8, 3 int8, 1 float32 (the scaled accumulator: no rounding, no clamp)
+ *   y_elem    ElemType number of the output: 2 uint8, 3 int8, 1 float32 (the scaled accumulator: no rounding, no
+ * clamp), 6 int32 (the accumulator itself; not for QAdd)
  *
  *   QConv(x [N,C,..], w int8 [O,C/group,..], bias int32 [O], mult float32 [O] or [1]), attributes of Conv
  *       acc = bias + sum w * (x - x_zero_point), outside x: 0;  y = y_zero_point + rne(clamp(acc * mult))
@@ -32,10 +33,12 @@ static Status need_codes(const InferCtx *c, int i) {
     return infer_error(c, STATUS_INVALID, "input %d must be uint8 or int8, it is %s", i, elem_name(e));
 }
 
+static bool is_out_elem(int64_t e) { return e == ELEM_U8 || e == ELEM_I8 || e == ELEM_F32 || e == ELEM_I32; }
+#define OUT_ELEMS "y_elem must be 1 (float32), 2 (uint8), 3 (int8) or 6 (int32)"
+
 static Status out_elem(const InferCtx *c, ElemType *e) {
     int64_t v = attr_int(c->node, "y_elem");
-    if (v != ELEM_U8 && v != ELEM_I8 && v != ELEM_F32)
-        return infer_error(c, STATUS_INVALID, "y_elem must be 1 (float32), 2 (uint8) or 3 (int8)");
+    if (!is_out_elem(v)) return infer_error(c, STATUS_INVALID, OUT_ELEMS);
     *e = (ElemType)v;
     return NULL;
 }
@@ -43,6 +46,7 @@ static Status out_elem(const InferCtx *c, ElemType *e) {
 Status infer_q_conv(InferCtx *c) {
     ElemType e = ELEM_UNDEFINED;
     TRY(need_codes(c, 0));
+    TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
     return conv_infer(c, 0, 1, 2, e);
 }
@@ -52,7 +56,7 @@ Status infer_q_matmul(InferCtx *c) {
     TRY(need_codes(c, 0));
     TRY(need_codes(c, 1));
     TRY(out_elem(c, &e));
-    if (!dense_in_type(c, 3)) return infer_error(c, STATUS_INVALID, "required input 3 (mult) is absent");
+    TRY(dense_need(c, 1, (const int[]){3}));
     return matmul_infer(c, 0, 1, attr_int(c->node, "trans_b") != 0, e);
 }
 
@@ -93,20 +97,20 @@ typedef struct OutCode {
 static Status out_code(const EvalCtx *c, OutCode *o) {
     int64_t e = attr_int(c->node, "y_elem"), zp = attr_int(c->node, "y_zero_point");
     int64_t lo = attr_int(c->node, "lo"), hi = attr_int(c->node, "hi");
-    if (e != ELEM_U8 && e != ELEM_I8 && e != ELEM_F32)
-        return eval_error(c, STATUS_INVALID, "y_elem must be 1 (float32), 2 (uint8) or 3 (int8)");
+    if (!is_out_elem(e)) return eval_error(c, STATUS_INVALID, OUT_ELEMS);
     int64_t low = e == ELEM_I8 ? -128 : 0, high = e == ELEM_I8 ? 127 : 255;
     lo = lo < low ? low : lo;
     hi = hi > high ? high : hi;
-    if (e != ELEM_F32 && (zp < low || zp > high || lo > hi))
+    if ((e == ELEM_U8 || e == ELEM_I8) && (zp < low || zp > high || lo > hi))
         return eval_error(c, STATUS_INVALID, "zero point and clamp do not fit the output type");
     *o = (OutCode){(ElemType)e, (int32_t)zp, (int32_t)lo, (int32_t)hi};
     return NULL;
 }
 
-/* What a sum becomes: a code, or with float32 output the scaled accumulator. */
+/* What a sum becomes: a code, the accumulator, or the scaled accumulator. */
 static double finish(const OutCode *o, double sum, float mult) {
     int32_t acc = requant_acc(sum);
+    if (o->e == ELEM_I32) return acc;
     return o->e == ELEM_F32 ? (double)((float)acc * mult) : (double)requantize(acc, mult, o->zp, o->lo, o->hi);
 }
 
@@ -197,6 +201,7 @@ static Status eval_binary(EvalCtx *c, Binary *p, RefFn fn) {
 Status eval_q_add(EvalCtx *c) {
     Binary p = {.a_mult = attr_float(c->node, "a_mult"), .b_mult = attr_float(c->node, "b_mult")};
     TRY(out_code(c, &p.code));
+    if (p.code.e == ELEM_I32) return eval_error(c, STATUS_INVALID, "QAdd has no int32 accumulator to give out");
     return eval_binary(c, &p, add_block);
 }
 

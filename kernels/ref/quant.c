@@ -1,7 +1,7 @@
 /* Standard quantization ops: QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul,
  * ConvInteger, MatMulInteger. */
 #include "kernels/ref/conv.h"
-#include "kernels/ref/matmul.h"
+#include "kernels/ref/quant.h"
 #include "kernels/ref/requant.h"
 
 #include <math.h>
@@ -109,7 +109,7 @@ Status eval_quantize_linear(EvalCtx *c) {
             for (int64_t i = 0; i < g.inner; i++, at++) {
                 int64_t k = scale_index(&g, o, a, i);
                 float q = (float)x[at] / (float)s[k];
-                x[at] = integer ? (double)rintf(q) + z[k] : (double)q;
+                x[at] = !integer ? (double)q : isnan(q) ? z[k] : (double)rintf(q) + z[k];
             }
     return store_codes(c, e, t, x, attr_int(c->node, "saturate") != 0);
 }
@@ -132,39 +132,40 @@ Status eval_dequantize_linear(EvalCtx *c) {
     return dense_store(c, 0, dtype != 0 ? (ElemType)dtype : scale->elem, t->rank, t->dims, x);
 }
 
-/* uint8 codes of a range that always holds 0. */
-Status eval_dynamic_quantize_linear(EvalCtx *c) {
-    const Tensor *t = c->in[0];
-    double *x;
-    float low = 0, high = 0;
-    int64_t n = tensor_count(t);
-    TRY(dense_read(c, t, &x));
+void quant_dynamic(double *x, int64_t n, double *scale, double *zero) {
+    float low = 0, high = 0; /* the range always holds 0 */
     for (int64_t i = 0; i < n; i++) {
         low = fminf(low, (float)x[i]);
         high = fmaxf(high, (float)x[i]);
     }
-    float scale = high == low ? 1.0f : (high - low) / 255.0f;
-    double zero = (double)fminf(fmaxf(rintf(0.0f - low / scale), 0.0f), 255.0f), s = (double)scale;
-    for (int64_t i = 0; i < n; i++) x[i] = (double)rintf((float)x[i] / scale) + zero;
-    if (dense_wants(c->node, 1)) TRY(dense_store(c, 1, ELEM_F32, 0, NULL, &s));
+    float s = high == low ? 1.0f : (high - low) / 255.0f;
+    *zero = (double)fminf(fmaxf(rintf(0.0f - low / s), 0.0f), 255.0f);
+    *scale = (double)s;
+    for (int64_t i = 0; i < n; i++) x[i] = fmin(fmax((double)rintf((float)x[i] / s) + *zero, 0), 255);
+}
+
+Status eval_dynamic_quantize_linear(EvalCtx *c) {
+    const Tensor *t = c->in[0];
+    double *x, scale, zero;
+    TRY(dense_read(c, t, &x));
+    quant_dynamic(x, tensor_count(t), &scale, &zero);
+    if (dense_wants(c->node, 1)) TRY(dense_store(c, 1, ELEM_F32, 0, NULL, &scale));
     if (dense_wants(c->node, 2)) TRY(dense_store(c, 2, ELEM_U8, 0, NULL, &zero));
     return store_codes(c, ELEM_U8, t, x, true);
 }
 
 /* ---- convolutions on integers ---- */
 
-/* The only element of input i, 0 when absent. */
-static Status scalar_input(const EvalCtx *c, int i, double *v) {
+Status quant_scalar(const EvalCtx *c, int i, double deflt, double *v) {
     const Tensor *t = dense_in(c, i);
-    *v = 0;
+    *v = deflt;
     if (!t) return NULL;
     if (tensor_count(t) != 1) return eval_error(c, STATUS_INVALID, "input %d must have one element", i);
     *v = tensor_get_f64(t, 0);
     return NULL;
 }
 
-/* Input i as n numbers: one for all, or one each; `deflt` when absent. */
-static Status spread_input(const EvalCtx *c, int i, int64_t n, double deflt, double **v) {
+Status quant_spread(const EvalCtx *c, int i, int64_t n, double deflt, double **v) {
     const Tensor *t = dense_in(c, i);
     int64_t count = t ? tensor_count(t) : 1;
     if (count != 1 && count != n)
@@ -180,8 +181,8 @@ static Status conv_sums(const EvalCtx *c, int iw, int ix_zero, int iw_zero, cons
                         double **y) {
     double xz, *wz, *x, *w, *b = NULL;
     TRY(conv_shape(c, c->in[0], c->in[iw], bias, s));
-    TRY(scalar_input(c, ix_zero, &xz));
-    TRY(spread_input(c, iw_zero, s->o, 0, &wz));
+    TRY(quant_scalar(c, ix_zero, 0, &xz));
+    TRY(quant_spread(c, iw_zero, s->o, 0, &wz));
     TRY(dense_read_minus(c, c->in[0], xz, &x));
     TRY(dense_read(c, c->in[iw], &w));
     int64_t per = s->o ? tensor_count(c->in[iw]) / s->o : 0;
@@ -197,18 +198,11 @@ static void code_range(ElemType e, int32_t *lo, int32_t *hi) {
     *hi = elem_is_signed(e) ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
 }
 
-/* The output's zero point, scale and range: inputs iy_scale and iy_scale + 1. */
-typedef struct OutCode {
-    ElemType e;
-    double scale;
-    int32_t zp, lo, hi;
-} OutCode;
-
-static Status out_code(const EvalCtx *c, int iy_scale, OutCode *o) {
+Status quant_out(const EvalCtx *c, int iscale, int izero, ElemType deflt, QuantOut *o) {
     double zp;
-    TRY(scalar_input(c, iy_scale, &o->scale));
-    TRY(scalar_input(c, iy_scale + 1, &zp));
-    o->e = c->in[iy_scale + 1]->elem;
+    TRY(quant_scalar(c, iscale, 1, &o->scale));
+    TRY(quant_scalar(c, izero, 0, &zp));
+    o->e = dense_in(c, izero) ? c->in[izero]->elem : deflt;
     if (!elem_is_int(o->e) || elem_bits(o->e) > 16)
         return eval_error(c, STATUS_UNSUPPORTED, "the output type %s is no 8- or 16-bit integer", elem_name(o->e));
     o->zp = (int32_t)zp;
@@ -216,14 +210,19 @@ static Status out_code(const EvalCtx *c, int iy_scale, OutCode *o) {
     return NULL;
 }
 
+double quant_code(const QuantOut *o, double v) {
+    double q = rint((double)((float)v / (float)o->scale)) + o->zp;
+    return q > o->lo ? q < o->hi ? q : o->hi : o->lo;
+}
+
 Status eval_qlinear_conv(EvalCtx *c) {
     ConvShape s;
-    OutCode code = {0};
+    QuantOut code = {0};
     double *y, *ws, xs;
-    TRY(out_code(c, 6, &code));
+    TRY(quant_out(c, 6, 7, ELEM_U8, &code));
     TRY(conv_sums(c, 3, 2, 5, dense_in(c, 8), &s, &y));
-    TRY(scalar_input(c, 1, &xs));
-    TRY(spread_input(c, 4, s.o, 1, &ws));
+    TRY(quant_scalar(c, 1, 1, &xs));
+    TRY(quant_spread(c, 4, s.o, 1, &ws));
     int64_t plane = ref_product(s.out, 0, 3);
     for (int64_t i = 0; i < s.n * s.o; i++) {
         float m = requant_multiplier(xs, ws[i % s.o], code.scale);
@@ -244,23 +243,20 @@ Status eval_conv_integer(EvalCtx *c) {
 
 /* ---- matrix products on integers ---- */
 
-/* Input i as [matrices, rows or columns] numbers for `count` matrices with `n` rows (or columns): one for all, n for
- * every matrix, or n each. *step is the distance from one matrix to the next. */
-static Status matrix_scales(const EvalCtx *c, int i, int64_t count, int64_t n, double **v, int64_t *step) {
+Status quant_matrix(const EvalCtx *c, int i, int64_t count, int64_t n, double deflt, double **v, int64_t *step) {
     const Tensor *t = dense_in(c, i);
     bool each = t && count > 1 && tensor_count(t) == count * n && tensor_count(t) != n;
     *step = each ? n : 0;
-    return each ? dense_read(c, t, v) : spread_input(c, i, n, 0, v);
+    return each ? dense_read(c, t, v) : quant_spread(c, i, n, deflt, v);
 }
 
-/* a - zero per row, b - zero per column, and their product. */
-static Status matmul_sums(const EvalCtx *c, int ib, int ia_zero, int ib_zero, MatMulShape *s, double **y) {
+Status quant_matmul(const EvalCtx *c, int ia, int ib, int ia_zero, int ib_zero, MatMulShape *s, double **y) {
     double *a, *b, *az, *bz;
     int64_t a_step, b_step;
-    TRY(matmul_shape(c, c->in[0], c->in[ib], false, s));
-    TRY(matrix_scales(c, ia_zero, s->a_count, s->m, &az, &a_step));
-    TRY(matrix_scales(c, ib_zero, s->b_count, s->n, &bz, &b_step));
-    TRY(dense_read(c, c->in[0], &a));
+    TRY(matmul_shape(c, c->in[ia], c->in[ib], false, s));
+    TRY(quant_matrix(c, ia_zero, s->a_count, s->m, 0, &az, &a_step));
+    TRY(quant_matrix(c, ib_zero, s->b_count, s->n, 0, &bz, &b_step));
+    TRY(dense_read(c, c->in[ia], &a));
     TRY(dense_read(c, c->in[ib], &b));
     int64_t na = s->a_count * s->m * s->k, nb = s->b_count * s->k * s->n;
     for (int64_t i = 0; i < na; i++) a[i] -= az[i / (s->m * s->k) * a_step + i / s->k % s->m];
@@ -271,7 +267,7 @@ static Status matmul_sums(const EvalCtx *c, int ib, int ia_zero, int ib_zero, Ma
 Status eval_matmul_integer(EvalCtx *c) {
     MatMulShape s;
     double *y;
-    TRY(matmul_sums(c, 1, 2, 3, &s, &y));
+    TRY(quant_matmul(c, 0, 1, 2, 3, &s, &y));
     int64_t n = s.batch * s.m * s.n;
     for (int64_t i = 0; i < n; i++) y[i] = requant_acc(y[i]);
     return dense_store(c, 0, ELEM_I32, s.rank, s.dims, y);
@@ -279,13 +275,13 @@ Status eval_matmul_integer(EvalCtx *c) {
 
 Status eval_qlinear_matmul(EvalCtx *c) {
     MatMulShape s;
-    OutCode code = {0};
+    QuantOut code = {0};
     double *y, *as, *bs;
     int64_t a_step, b_step, idx[MAX_RANK] = {0};
-    TRY(out_code(c, 6, &code));
-    TRY(matmul_sums(c, 3, 2, 5, &s, &y));
-    TRY(matrix_scales(c, 1, s.a_count, s.m, &as, &a_step));
-    TRY(matrix_scales(c, 4, s.b_count, s.n, &bs, &b_step));
+    TRY(quant_out(c, 6, 7, ELEM_U8, &code));
+    TRY(quant_matmul(c, 0, 3, 2, 5, &s, &y));
+    TRY(quant_matrix(c, 1, s.a_count, s.m, 1, &as, &a_step));
+    TRY(quant_matrix(c, 4, s.b_count, s.n, 1, &bs, &b_step));
     for (int64_t i = 0; i < s.batch; i++, ref_next(s.batch_rank, s.batch_dims, idx)) {
         const double *sa = as + matmul_matrix(&s, s.a_stride, idx) * a_step;
         const double *sb = bs + matmul_matrix(&s, s.b_stride, idx) * b_step;

@@ -229,7 +229,7 @@ static void chooses_by_seed(void **state) {
             assert_true(v > last && v < 100);
             last = v;
             char name[32];
-            assert_int_equal(atoi(dataset_sample_name(ds, r, 0, name, sizeof name)), v);
+            assert_int_equal(strtol(dataset_sample_name(ds, r, 0, name, sizeof name), NULL, 10), v);
             if (i < 2) chosen[i][r] = v;
         }
         assert_ok(dataset_sha256(ds, hash[i]));
@@ -483,8 +483,9 @@ static void images_with_a_list(void **state) {
 /* TensorProto of int32 or float with the dims [n] and raw data, written by hand. */
 static void write_tensor(const char *name, int type, int n, const void *raw) {
     uint8_t b[64] = {0x08, (uint8_t)n, 0x10, (uint8_t)type, 0x4a, (uint8_t)(4 * n)};
-    memcpy(b + 6, raw, (size_t)(4 * n));
-    scratch_write(name, b, 6 + (size_t)(4 * n));
+    size_t bytes = 4 * (size_t)n;
+    memcpy(b + 6, raw, bytes);
+    scratch_write(name, b, 6 + bytes);
 }
 
 static void onnx_test_data(void **state) {
@@ -496,9 +497,9 @@ static void onnx_test_data(void **state) {
         scratch_folder(name);
         float f[2] = {(float)i, 0.5f};
         int32_t k[1] = {10 * i};
-        strcat(name, "/input_0.pb");
+        snprintf(name, sizeof name, "model/test_data_set_%d/input_0.pb", i);
         write_tensor(name, ELEM_F32, 2, f);
-        name[strlen(name) - 4] = '1';
+        snprintf(name, sizeof name, "model/test_data_set_%d/input_1.pb", i);
         write_tensor(name, ELEM_I32, 1, k);
     }
     DataInput in[] = {INPUT("x", ELEM_F32, 1, ANY), INPUT("k", ELEM_I32, 1, 1)};

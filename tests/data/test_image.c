@@ -69,7 +69,7 @@ static void equals_pillow(void **state) {
         assert_int_equal(im.width, PILLOW[i].width);
         assert_int_equal(im.height, PILLOW[i].height);
         assert_int_equal(im.channels, o.channels == CHANNELS_GRAY ? 1 : 3);
-        uint64_t hash = fnv1a(im.pixels, (size_t)(im.width * im.height * im.channels));
+        uint64_t hash = fnv1a(im.pixels, (size_t)im.width * (size_t)im.height * (size_t)im.channels);
         if (hash != PILLOW[i].hash)
             fail_msg("%s, channels %d, resize %d, crop %d: pixels differ", PILLOW[i].file, (int)o.channels, o.resize,
                      o.crop);

@@ -45,7 +45,7 @@ static void photographs(void **state) {
         assert_ok(image_load(b->data, b->size, ROWS[i].file, &o, &im));
         assert_int_equal(im.width, ROWS[i].width);
         assert_int_equal(im.height, ROWS[i].height);
-        assert_int_equal(fnv1a(im.pixels, (size_t)(im.width * im.height * im.channels)), ROWS[i].hash);
+        assert_int_equal(fnv1a(im.pixels, (size_t)im.width * (size_t)im.height * (size_t)im.channels), ROWS[i].hash);
         image_free(&im);
         blob_unref(b);
     }
@@ -67,7 +67,8 @@ static void imagenet(void **state) {
     for (int64_t i = 0; i < 800; i += 100) {
         char name[32];
         assert_ok(dataset_read(ds, i, &t, &label, NULL));
-        assert_int_equal(atoi(dataset_sample_name(ds, i, 0, name, sizeof name)), label); /* files are named so */
+        assert_int_equal(strtol(dataset_sample_name(ds, i, 0, name, sizeof name), NULL, 10),
+                         label); /* files are named so */
         sum += label;
     }
     assert_true(sum > 0);

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 #include "kernels/cpu/team.h"
 
 #define COUNT_OF(a) (sizeof(a) / sizeof(a)[0])
@@ -72,7 +72,7 @@ static inline bool test_near(float got, double want, double tol) {
 static bool test_emulated;
 static inline size_t test_isas(const char *family, uint32_t bits[ISA_COUNT]) {
     size_t n = 0, count;
-    const Kernel2 *rows = kernel2_rows(&count);
+    const Family *rows = family_rows(&count);
     for (size_t i = 0; i < count; i++)
         if (strcmp(rows[i].family, family) == 0 && (test_emulated ? rows[i].isa != ISA_PLAIN : isa_has(rows[i].isa)))
             bits[n++] = 1u << rows[i].isa;
@@ -81,25 +81,25 @@ static inline size_t test_isas(const char *family, uint32_t bits[ISA_COUNT]) {
 }
 
 #ifdef PARE_HAVE_SIMDE
-#include "kernels/cpu/kernels2_types.h"
+#include "kernels/cpu/families_types.h"
 
 #define SUFFIX_PLAIN(object)               object
 #define SUFFIX_AVX2(object)                object##_simde
 #define SUFFIX_AVX_VNNI(object)            object##_simde
 #define SUFFIX_AVX512(object)              object##_simde
 #define SUFFIX_AVX512_VNNI(object)         object##_simde
-#define KERNEL2(family, type, isa, suffix) extern const type SUFFIX_##isa(family##_##suffix);
-#include "kernels/cpu/kernels2.def"
-#undef KERNEL2
-static const Kernel2 TEST_EMULATED[] = {
-#define KERNEL2(family, type, isa, suffix) {#family, ISA_##isa, &SUFFIX_##isa(family##_##suffix)},
-#include "kernels/cpu/kernels2.def"
-#undef KERNEL2
+#define FAMILY(family, type, isa, suffix) extern const type SUFFIX_##isa(family##_##suffix);
+#include "kernels/cpu/families.def"
+#undef FAMILY
+static const Family TEST_EMULATED[] = {
+#define FAMILY(family, type, isa, suffix) {#family, ISA_##isa, &SUFFIX_##isa(family##_##suffix)},
+#include "kernels/cpu/families.def"
+#undef FAMILY
 };
 
 /* Has the vector rows' emulated copies take their place from here on. */
 static inline bool test_emulate(void) {
-    kernel2_override(TEST_EMULATED, COUNT_OF(TEST_EMULATED));
+    family_override(TEST_EMULATED, COUNT_OF(TEST_EMULATED));
     return test_emulated = true;
 }
 #else

@@ -236,6 +236,7 @@ static void check_conversions(const QuantOps *ops, size_t n, Team *team) {
     for (size_t i = 0; i < n; i++) /* halves are ties at scale 0.25 */
         if (i % 3 == 0) x[i] = (float)test_range(&seed, -300, 300) * 0.125f;
     for (size_t i = 0; i < n && i < 23; i++) x[i] = SPECIAL[i];
+    if (n > 30) memcpy(&x[30], &(uint32_t){0x7fc12355}, sizeof x[30]); /* a NaN with low bits set */
     for (int is_signed = 0; is_signed < 2; is_signed++) {
         const int32_t zp = is_signed ? -7 : 131, lo = is_signed ? -128 : 0, hi = is_signed ? 127 : 255;
         quantize_run(ops, q, x, n, 0.25f, zp, is_signed, team);

@@ -118,8 +118,8 @@ static void case_u8(const Case *k, PoolKind kind, bool include_pad, bool is_sign
     FOR_OUTPUTS(p.s) {
         const Window v = window_of(&p.s, xf, n, oy, ox, c);
         const float mult = (float)(p.scale / (include_pad ? v.padded : v.inside));
-        const uint8_t q =
-            kind == POOL_MAX ? (uint8_t)v.max : oracle_requant(v.isum - v.inside * p.x_zp, mult, p.y_zp, p.lo, p.hi);
+        const uint8_t q = kind == POOL_MAX ? (uint8_t)(int32_t)v.max
+                                           : oracle_requant(v.isum - v.inside * p.x_zp, mult, p.y_zp, p.lo, p.hi);
         want[y_at(&p.s, n, oy, ox) + (size_t)c] = p.lut ? lut[q] : q;
     }
     pool_u8_prepare(&p, isa);
@@ -160,6 +160,7 @@ static void case_global(int64_t pixels, int32_t c, uint32_t isa, Team *team) {
     const size_t x_ld = (size_t)c + 3, y_ld = (size_t)c + 1, nx = (size_t)n * (size_t)pixels * x_ld;
     float *x = test_floats(&seed, nx, -1.0f, 3.0f), *y = test_alloc((size_t)n * y_ld * sizeof *y);
     uint8_t *xb = test_bytes(&seed, nx), *yb = test_alloc((size_t)n * y_ld), *lut = test_bytes(&seed, 256);
+    if (pixels > 257) memset(xb, c % 3 ? 255 : 127, nx); /* the largest sums */
     GlobalPoolF32 p = {.n = n, .c = c, .pixels = pixels, .x_ld = x_ld, .y_ld = y_ld, .kind = POOL_AVERAGE};
     GlobalPoolU8 q = {.n = n, .c = c, .pixels = pixels, .x_ld = x_ld, .y_ld = y_ld, .x_zp = 77, .y_zp = 3, .hi = 255};
     q.mult = (float)(1.9 / (double)pixels);

@@ -1,4 +1,4 @@
-/* Conformance: the backend tests of the ONNX project, on the reference backend.
+/* Conformance: the backend tests of the ONNX project, on every backend.
  *
  * Data: $PARE_DATA/onnx_backend_tests.tar.xz, unpacked once into the build folder. tests/onnx/status.txt has one line a
  * test, "FOLDER/NAME: pass" or "FOLDER/NAME: unsupported: REASON"; any difference fails. `--update` rewrites the file
@@ -133,8 +133,7 @@ static Status compare(const Tensor *got, const Tensor *want, uint32_t k, bool va
     return NULL;
 }
 
-static Status run_values(const Graph *g, const DataSet *s) {
-    const Backend *b = backend_find("ref");
+static Status run_on(const Backend *b, const Graph *g, const DataSet *s) {
     Type types[MAX_VALUES];
     Tensor out[MAX_VALUES];
     PlanOptions o = {.threads = 1, .inputs = types};
@@ -149,6 +148,15 @@ static Status run_values(const Graph *g, const DataSet *s) {
     if (context) b->context_free(context);
     if (plan) b->plan_free(plan);
     return st;
+}
+
+/* Values on every backend. */
+static Status run_values(const Graph *g, const DataSet *s) {
+    for (int i = 0; i < backend_count(); i++) {
+        const Backend *b = backend_at(i);
+        TRY(status_context(run_on(b, g, s), "on the backend %s", b->name));
+    }
+    return NULL;
 }
 
 static Status check_types(const Graph *g, const DataSet *s) {

@@ -1,278 +1,214 @@
 /* pare's integer ops against docs/numerics.md, worked out by hand, with saturation at both ends and ties; and the
  * standard quantization ops. */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "support/op_case.h"
-
-#define F(...)   ((const float[]){__VA_ARGS__})
-#define U8(...)  ((const uint8_t[]){__VA_ARGS__})
-#define I8(...)  ((const int8_t[]){__VA_ARGS__})
-#define I32(...) ((const int32_t[]){__VA_ARGS__})
-
-static void set_output(OpCase *c, ElemType e, int zp, int lo, int hi) {
-    op_int(c, "y_elem", e);
-    op_int(c, "y_zero_point", zp);
-    op_int(c, "lo", lo);
-    op_int(c, "hi", hi);
-}
+#include "support/ir_case.h"
 
 static void q_conv_rounds_ties_to_even(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QConv", 1);
-    op_in(&c, ELEM_U8, "1,1,6", U8(11, 13, 15, 9, 7, 5)); /* minus 10: 1 3 5 -1 -3 -5 */
-    op_const(&c, ELEM_I8, "1,1,1", I8(1));
-    op_const(&c, ELEM_I32, "1", I32(0));
-    op_const(&c, ELEM_F32, "1", F(0.5f));
-    op_ready(&c);
-    op_int(&c, "x_zero_point", 10);
-    set_output(&c, ELEM_I8, 100, -128, 127);
-    op_expect(&c, 0, ELEM_I8, "1,1,6", I8(100, 102, 102, 100, 98, 98), 0);
-    op_case_free(&c);
+    /* codes minus 10: 1 3 5 -1 -3 -5 */
+    ir_expect("const %a : uint8[1,1,6] = {11, 13, 15, 9, 7, 5}\n"
+              "const %b : int8[1,1,1] = {1}\n"
+              "const %c : int32[1] = {0}\n"
+              "const %d : float32[1] = {0.5}\n"
+              "%y : ? = pare.QConv(%a, %b, %c, %d) {x_zero_point=10, y_elem=3, y_zero_point=100, lo=-128, hi=127}",
+              "int8[1,1,6] = {100, 102, 102, 100, 98, 98}", 0);
 }
 
 static void q_conv_saturates_and_clamps(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QConv", 1);
-    op_in(&c, ELEM_U8, "1,2,3", U8(255, 0, 128, 255, 0, 128));
-    op_const(&c, ELEM_I8, "2,2,1", I8(127, 127, -128, -128));
-    op_const(&c, ELEM_I32, "2", I32(0, 7));
-    op_const(&c, ELEM_F32, "2", F(1, 0.001f));
-    op_ready(&c);
-    op_int(&c, "x_zero_point", 128);
-    set_output(&c, ELEM_U8, 20, 10, 200); /* channel 1: acc -32505, 32775, 7 */
-    op_expect(&c, 0, ELEM_U8, "1,2,3", U8(200, 10, 20, 10, 53, 20), 0);
-    op_case_free(&c);
+    /* channel 1: acc -32505, 32775, 7 */
+    ir_expect("const %a : uint8[1,2,3] = {255, 0, 128, 255, 0, 128}\n"
+              "const %b : int8[2,2,1] = {127, 127, -128, -128}\n"
+              "const %c : int32[2] = {0, 7}\n"
+              "const %d : float32[2] = {1.0, 0.001}\n"
+              "%y : ? = pare.QConv(%a, %b, %c, %d) {x_zero_point=128, y_elem=2, y_zero_point=20, lo=10, hi=200}",
+              "uint8[1,2,3] = {200, 10, 20, 10, 53, 20}", 0);
 }
 
-/* Padding stands for the zero point, so it adds nothing. */
 static void q_conv_pads_with_the_zero_point(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QConv", 1);
-    op_in(&c, ELEM_U8, "1,1,1", U8(7));
-    op_const(&c, ELEM_I8, "1,1,3", I8(100, 1, 100));
-    op_const(&c, ELEM_I32, "1", I32(3));
-    op_const(&c, ELEM_F32, "1", F(1));
-    op_ready(&c);
-    op_ints(&c, "pads", 2, (const int64_t[]){1, 1});
-    op_int(&c, "x_zero_point", 5);
-    set_output(&c, ELEM_F32, 0, 0, 0);
-    op_expect(&c, 0, ELEM_F32, "1,1,1", F(5), 0);
-    op_case_free(&c);
+    /* padding stands for the zero point, so it adds nothing */
+    ir_expect("const %a : uint8[1,1,1] = {7}\n"
+              "const %b : int8[1,1,3] = {100, 1, 100}\n"
+              "const %c : int32[1] = {3}\n"
+              "const %d : float32[1] = {1.0}\n"
+              "%y : ? = pare.QConv(%a, %b, %c, %d) {pads=[1, 1], x_zero_point=5, y_elem=1, y_zero_point=0, lo=0, hi=0}",
+              "float32[1,1,1] = {5.0}", 0);
 }
 
 static void q_conv_types(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QConv", 1);
-    op_in_type(&c, ELEM_U8, "N,8,H,W");
-    op_in_type(&c, ELEM_I8, "16,2,3,3");
-    op_in_type(&c, ELEM_I32, "16");
-    op_in_type(&c, ELEM_F32, "16");
-    op_ready(&c);
-    op_int(&c, "group", 4);
-    op_ints(&c, "pads", 4, (const int64_t[]){1, 1, 1, 1});
-    op_int(&c, "y_elem", ELEM_I8);
-    op_expect_type(&c, 0, "int8[N,16,H,W]");
-    op_case_free(&c);
-    OpCase f = op_case("pare", "QConv", 1);
-    op_in_type(&f, ELEM_F32, "N,8,H,W");
-    op_in_type(&f, ELEM_I8, "16,8,3,3");
-    op_in_type(&f, ELEM_I32, "16");
-    op_in_type(&f, ELEM_F32, "16");
-    op_ready(&f);
-    op_expect_error(&f, STATUS_INVALID, "must be uint8 or int8, it is float32");
-    op_case_free(&f);
+    ir_expect_type("input %a : uint8[N,8,H,W]\n"
+                   "input %b : int8[16,2,3,3]\n"
+                   "input %c : int32[16]\n"
+                   "input %d : float32[16]\n"
+                   "%y : ? = pare.QConv(%a, %b, %c, %d) {group=4, pads=[1, 1, 1, 1], y_elem=3}",
+                   "int8[N,16,H,W]");
+    ir_expect_error("input %a : float32[N,8,H,W]\n"
+                    "input %b : int8[16,8,3,3]\n"
+                    "input %c : int32[16]\n"
+                    "input %d : float32[16]\n"
+                    "%y : ? = pare.QConv(%a, %b, %c, %d)",
+                    STATUS_INVALID, "must be uint8 or int8, it is float32");
 }
 
-/* An accumulator of 2^24 + 1 has no float; the nearest even is 2^24. */
 static void q_conv_converts_the_accumulator_first(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QConv", 1);
-    op_in(&c, ELEM_U8, "1,1,1", U8(1));
-    op_const(&c, ELEM_I8, "1,1,1", I8(1));
-    op_const(&c, ELEM_I32, "1", I32(1 << 24));
-    op_const(&c, ELEM_F32, "1", F(1));
-    op_ready(&c);
-    set_output(&c, ELEM_F32, 0, 0, 0);
-    op_expect(&c, 0, ELEM_F32, "1,1,1", F(0x1p24f), 0);
-    op_case_free(&c);
+    /* 2^24 + 1 has no float; the nearest even is 2^24 */
+    ir_expect("const %a : uint8[1,1,1] = {1}\n"
+              "const %b : int8[1,1,1] = {1}\n"
+              "const %c : int32[1] = {16777216}\n"
+              "const %d : float32[1] = {1.0}\n"
+              "%y : ? = pare.QConv(%a, %b, %c, %d) {y_elem=1, y_zero_point=0, lo=0, hi=0}",
+              "float32[1,1,1] = {16777216.0}", 0);
 }
 
 static void q_matmul_with_both_zero_points(void **state) {
     (void)state;
-    for (int trans = 0; trans < 2; trans++) {
-        OpCase c = op_case("pare", "QMatMul", 1);
-        op_in(&c, ELEM_I8, "2,2", I8(-128, 127, 0, 1));
-        op_in(&c, ELEM_U8, "2,2", trans ? U8(0, 2, 255, 3) : U8(0, 255, 2, 3));
-        op_in(&c, ELEM_I32, "2", I32(100, -100));
-        op_in(&c, ELEM_F32, "1", F(0.25f));
-        op_ready(&c);
-        op_int(&c, "trans_b", trans);
-        op_int(&c, "a_zero_point", -1);
-        op_int(&c, "b_zero_point", 3);
-        set_output(&c, ELEM_I8, -3, -128, 127); /* b - 3 = [-3 252; -1 0]; a + 1 = [-127 128; 1 2]; acc + bias below */
-        op_expect(&c, 0, ELEM_I8, "2,2", I8(85, -128, 21, 35), 0); /* 353 -32104 95 152 */
-        op_case_free(&c);
-    }
+    /* b - 3 = [-3 252; -1 0], a + 1 = [-127 128; 1 2]; acc with bias: 353 -32104 95 152 */
+    ir_expect("const %a : int8[2,2] = {-128, 127, 0, 1}\n"
+              "const %b : uint8[2,2] = {0, 255, 2, 3}\n"
+              "const %c : int32[2] = {100, -100}\n"
+              "const %d : float32[1] = {0.25}\n"
+              "%y : ? = pare.QMatMul(%a, %b, %c, %d) {trans_b=0, a_zero_point=-1, b_zero_point=3, y_elem=3, "
+              "y_zero_point=-3, lo=-128, hi=127}",
+              "int8[2,2] = {85, -128, 21, 35}", 0);
+    ir_expect("const %a : int8[2,2] = {-128, 127, 0, 1}\n"
+              "const %b : uint8[2,2] = {0, 2, 255, 3}\n"
+              "const %c : int32[2] = {100, -100}\n"
+              "const %d : float32[1] = {0.25}\n"
+              "%y : ? = pare.QMatMul(%a, %b, %c, %d) {trans_b=1, a_zero_point=-1, b_zero_point=3, y_elem=3, "
+              "y_zero_point=-3, lo=-128, hi=127}",
+              "int8[2,2] = {85, -128, 21, 35}", 0);
 }
 
 static void q_matmul_without_bias_or_multiplier(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QMatMul", 1);
-    op_in(&c, ELEM_U8, "1,2", U8(255, 255));
-    op_in(&c, ELEM_U8, "2,1", U8(255, 255));
-    op_in_absent(&c);
-    op_in(&c, ELEM_F32, "1", F(1));
-    op_ready(&c);
-    set_output(&c, ELEM_F32, 0, 0, 0);
-    op_expect(&c, 0, ELEM_F32, "1,1", F(130050), 0);
-    op_case_free(&c);
-    OpCase m = op_case("pare", "QMatMul", 1);
-    op_in_type(&m, ELEM_U8, "1,2");
-    op_in_type(&m, ELEM_U8, "2,1");
-    op_ready(&m);
-    op_expect_error(&m, STATUS_INVALID, "mult");
-    op_case_free(&m);
+    ir_expect("const %a : uint8[1,2] = {255, 255}\n"
+              "const %b : uint8[2,1] = {255, 255}\n"
+              "const %d : float32[1] = {1.0}\n"
+              "%y : ? = pare.QMatMul(%a, %b, _, %d) {y_elem=1, y_zero_point=0, lo=0, hi=0}",
+              "float32[1,1] = {130050.0}", 0);
+    /* modulo 2^32 */
+    ir_expect("const %a : int8[1,1] = {-128}\n"
+              "const %b : int8[1,1] = {-128}\n"
+              "const %c : int32[1] = {2147467264}\n"
+              "const %d : float32[1] = {1.0}\n"
+              "%y : ? = pare.QMatMul(%a, %b, %c, %d) {y_elem=6}",
+              "int32[1,1] = {-2147483648}", 0);
+    ir_expect_error("input %a : uint8[1,2]\n"
+                    "input %b : uint8[2,1]\n"
+                    "%y : ? = pare.QMatMul(%a, %b)",
+                    STATUS_INVALID, "required input 3");
 }
 
 static void q_add_and_q_mul_broadcast_and_saturate(void **state) {
     (void)state;
-    OpCase c = op_case("pare", "QAdd", 1);
-    op_in(&c, ELEM_U8, "2,2", U8(0, 255, 128, 130));
-    op_in(&c, ELEM_I8, "2", I8(-128, 127));
-    op_ready(&c);
-    op_int(&c, "a_zero_point", 128);
-    op_float(&c, "a_mult", 0.5f);
-    op_float(&c, "b_mult", 1.0f);
-    set_output(&c, ELEM_U8, 128, 0, 255); /* -64-128, 63.5+127, -128, 1+127 */
-    op_expect(&c, 0, ELEM_U8, "2,2", U8(0, 255, 0, 255), 0);
-    op_case_free(&c);
-    OpCase m = op_case("pare", "QMul", 1);
-    op_in(&m, ELEM_I8, "3", I8(-128, 127, 3));
-    op_in(&m, ELEM_I8, "1", I8(-128));
-    op_ready(&m);
-    op_int(&m, "a_zero_point", 1);
-    op_int(&m, "b_zero_point", 2);
-    op_float(&m, "mult", 0.005f);
-    set_output(&m, ELEM_I8, 5, -100, 127); /* 16770, -16380, -260 */
-    op_expect(&m, 0, ELEM_I8, "3", I8(89, -77, 4), 0);
-    op_case_free(&m);
+    /* -64 - 128, 63.5 + 127, -128, 1 + 127 */
+    ir_expect("const %a : uint8[2,2] = {0, 255, 128, 130}\n"
+              "const %b : int8[2] = {-128, 127}\n"
+              "%y : ? = pare.QAdd(%a, %b) {a_zero_point=128, a_mult=0.5, b_mult=1.0, y_elem=2, y_zero_point=128, lo=0, "
+              "hi=255}",
+              "uint8[2,2] = {0, 255, 0, 255}", 0);
+    /* acc 16770, -16380, -260 */
+    ir_expect("const %a : int8[3] = {-128, 127, 3}\n"
+              "const %b : int8[1] = {-128}\n"
+              "%y : ? = pare.QMul(%a, %b) {a_zero_point=1, b_zero_point=2, mult=0.005, y_elem=3, y_zero_point=5, "
+              "lo=-100, hi=127}",
+              "int8[3] = {89, -77, 4}", 0);
 }
 
 static void q_lut_indexes_by_bits(void **state) {
     (void)state;
-    uint8_t table[256];
-    for (int i = 0; i < 256; i++) table[i] = (uint8_t)(255 - i);
-    OpCase c = op_case("pare", "QLut", 1);
-    op_in(&c, ELEM_I8, "4", I8(0, 1, -1, -128));
-    op_const(&c, ELEM_U8, "256", table);
-    op_ready(&c);
-    op_expect(&c, 0, ELEM_U8, "4", U8(255, 254, 0, 127), 0);
-    op_case_free(&c);
+    Buf b = {0};
+    buf_puts(&b, "const %a : int8[4] = {0, 1, -1, -128}\nconst %b : uint8[256] = {255");
+    for (int i = 1; i < 256; i++) buf_printf(&b, ", %d", 255 - i);
+    buf_puts(&b, "}\n%y : ? = pare.QLut(%a, %b)");
+    assert_false(b.failed);
+    ir_expect(b.data, "uint8[4] = {255, 254, 0, 127}", 0);
+    buf_free(&b);
 }
 
 static void q_average_pools(void **state) {
     (void)state;
-    const uint8_t want[2][3] = {{1, 11, 21}, {1, 11, 14}}; /* sums 4, 49, 63 over 2 3 2, or over 3 3 3 */
-    for (int include = 0; include < 2; include++) {
-        OpCase c = op_case("pare", "QAveragePool", 1);
-        op_in(&c, ELEM_U8, "1,1,5", U8(10, 14, 25, 40, 43));
-        op_ready(&c);
-        op_ints(&c, "kernel_shape", 1, (const int64_t[]){3});
-        op_ints(&c, "strides", 1, (const int64_t[]){2});
-        op_ints(&c, "pads", 2, (const int64_t[]){1, 1});
-        op_int(&c, "count_include_pad", include);
-        op_int(&c, "x_zero_point", 10);
-        op_float(&c, "mult", 2.0f / 3);
-        set_output(&c, ELEM_U8, 0, 0, 255);
-        op_expect(&c, 0, ELEM_U8, "1,1,3", want[include], 0);
-        op_case_free(&c);
-    }
-    OpCase g = op_case("pare", "QGlobalAveragePool", 1);
-    op_in(&g, ELEM_U8, "1,2,1,2", U8(255, 255, 0, 1));
-    op_ready(&g);
-    op_int(&g, "x_zero_point", 1);
-    op_float(&g, "mult", 0.5f);
-    set_output(&g, ELEM_I8, 0, -128, 127);
-    op_expect(&g, 0, ELEM_I8, "1,2,1,1", I8(127, 0), 0); /* 254 -> 127, -0.5 -> 0 */
-    op_case_free(&g);
+    /* sums 4 49 63 over 2 3 2 */
+    ir_expect("const %a : uint8[1,1,5] = {10, 14, 25, 40, 43}\n"
+              "%y : ? = pare.QAveragePool(%a) {kernel_shape=[3], strides=[2], pads=[1, 1], count_include_pad=0, "
+              "x_zero_point=10, mult=0.6666667, y_elem=2, y_zero_point=0, lo=0, hi=255}",
+              "uint8[1,1,3] = {1, 11, 21}", 0);
+    /* over 3 3 3 */
+    ir_expect("const %a : uint8[1,1,5] = {10, 14, 25, 40, 43}\n"
+              "%y : ? = pare.QAveragePool(%a) {kernel_shape=[3], strides=[2], pads=[1, 1], count_include_pad=1, "
+              "x_zero_point=10, mult=0.6666667, y_elem=2, y_zero_point=0, lo=0, hi=255}",
+              "uint8[1,1,3] = {1, 11, 14}", 0);
+    /* 254 gives 127, -0.5 gives 0 */
+    ir_expect(
+        "const %a : uint8[1,2,1,2] = {255, 255, 0, 1}\n"
+        "%y : ? = pare.QGlobalAveragePool(%a) {x_zero_point=1, mult=0.5, y_elem=3, y_zero_point=0, lo=-128, hi=127}",
+        "int8[1,2,1,1] = {127, 0}", 0);
 }
 
 static void quantize_rounds_and_saturates(void **state) {
     (void)state;
-    OpCase c = op_case("", "QuantizeLinear", 1);
-    op_in(&c, ELEM_F32, "7", F(0.25f, 0.75f, -0.25f, 1e9f, -1e9f, INFINITY, -INFINITY));
-    op_const(&c, ELEM_F32, "", F(0.5f));
-    op_const(&c, ELEM_I8, "", I8(3));
-    op_ready(&c);
-    op_expect(&c, 0, ELEM_I8, "7", I8(3, 5, 3, 127, -128, 127, -128), 0);
-    op_case_free(&c);
+    ir_expect("const %a : float32[7] = {0.25, 0.75, -0.25, 1000000000.0, -1000000000.0, inf, nan}\n"
+              "const %b : float32[] = {0.5}\n"
+              "const %c : int8[] = {3}\n"
+              "%y : ? = QuantizeLinear(%a, %b, %c)",
+              "int8[7] = {3, 5, 3, 127, -128, 127, 3}", 0);
 }
 
 static void quantize_per_axis_and_blocked(void **state) {
     (void)state;
-    OpCase c = op_case("", "QuantizeLinear", 1);
-    op_in(&c, ELEM_F32, "2,2", F(1, 1, 1, 1));
-    op_const(&c, ELEM_F32, "2", F(0.5f, 0.25f));
-    op_const(&c, ELEM_U8, "2", U8(0, 100));
-    op_ready(&c);
-    op_expect(&c, 0, ELEM_U8, "2,2", U8(2, 104, 2, 104), 0);
-    op_case_free(&c);
-    OpCase b = op_case("", "DequantizeLinear", 1);
-    op_in(&b, ELEM_I4, "1,4", U8(0x87, 0x1f)); /* 7 -8 -1 1 */
-    op_const(&b, ELEM_F32, "1,2", F(1, 10));
-    op_ready(&b);
-    op_int(&b, "block_size", 2);
-    op_expect(&b, 0, ELEM_F32, "1,4", F(7, -8, -10, 10), 0);
-    op_case_free(&b);
-    OpCase w = op_case("", "DequantizeLinear", 1);
-    op_in(&w, ELEM_I8, "1,4", I8(1, 2, 3, 4));
-    op_const(&w, ELEM_F32, "3", F(1, 10, 100));
-    op_ready(&w);
-    op_expect_error(&w, STATUS_INVALID, "there are 3 scales, axis 1 has 4 elements");
-    op_case_free(&w);
+    ir_expect("const %a : float32[2,2] = {1.0, 1.0, 1.0, 1.0}\n"
+              "const %b : float32[2] = {0.5, 0.25}\n"
+              "const %c : uint8[2] = {0, 100}\n"
+              "%y : ? = QuantizeLinear(%a, %b, %c)",
+              "uint8[2,2] = {2, 104, 2, 104}", 0);
+    /* 7 -8 -1 1 in blocks of two */
+    ir_expect("const %a : int4[1,4] = {7, -8, -1, 1}\n"
+              "const %b : float32[1,2] = {1.0, 10.0}\n"
+              "%y : ? = DequantizeLinear(%a, %b) {block_size=2}",
+              "float32[1,4] = {7.0, -8.0, -10.0, 10.0}", 0);
+    ir_expect_error("const %a : int8[1,4] = {1, 2, 3, 4}\n"
+                    "const %b : float32[3] = {1.0, 10.0, 100.0}\n"
+                    "%y : ? = DequantizeLinear(%a, %b)",
+                    STATUS_INVALID, "there are 3 scales, axis 1 has 4 elements");
 }
 
 static void qlinear_conv_equals_its_parts(void **state) {
     (void)state;
-    OpCase c = op_case("", "QLinearConv", 1);
-    op_in(&c, ELEM_U8, "1,1,2", U8(255, 0));
-    op_const(&c, ELEM_F32, "", F(0.1f));
-    op_const(&c, ELEM_U8, "", U8(128));
-    op_const(&c, ELEM_I8, "2,1,1", I8(100, -100));
-    op_const(&c, ELEM_F32, "2", F(0.01f, 0.02f));
-    op_const(&c, ELEM_I8, "2", I8(0, 0));
-    op_const(&c, ELEM_F32, "", F(0.2f));
-    op_const(&c, ELEM_U8, "", U8(10));
-    op_const(&c, ELEM_I32, "2", I32(0, 50));
-    op_ready(&c);
-    op_expect(&c, 0, ELEM_U8, "1,2,2", U8(74, 0, 0, 138), 0); /* 63.5 (rounds up to even), -64, -126.5, 128.5 */
-    op_case_free(&c);
+    /* 63.5 (rounds up to even), -64, -126.5, 128.5 */
+    ir_expect("const %a : uint8[1,1,2] = {255, 0}\n"
+              "const %b : float32[] = {0.1}\n"
+              "const %c : uint8[] = {128}\n"
+              "const %d : int8[2,1,1] = {100, -100}\n"
+              "const %e : float32[2] = {0.01, 0.02}\n"
+              "const %f : int8[2] = {0, 0}\n"
+              "const %g : float32[] = {0.2}\n"
+              "const %h : uint8[] = {10}\n"
+              "const %i : int32[2] = {0, 50}\n"
+              "%y : ? = QLinearConv(%a, %b, %c, %d, %e, %f, %g, %h, %i)",
+              "uint8[1,2,2] = {74, 0, 0, 138}", 0);
 }
 
 static void integer_products(void **state) {
     (void)state;
-    OpCase c = op_case("", "MatMulInteger", 1);
-    op_in(&c, ELEM_U8, "2,2", U8(11, 7, 3, 10));
-    op_in(&c, ELEM_I8, "2,1", I8(1, -4));
-    op_const(&c, ELEM_U8, "", U8(12));
-    op_ready(&c);
-    op_expect(&c, 0, ELEM_I32, "2,1", I32(19, -1), 0);
-    op_case_free(&c);
-    OpCase v = op_case("", "ConvInteger", 1);
-    op_in(&v, ELEM_U8, "1,1,2", U8(2, 3));
-    op_in(&v, ELEM_U8, "1,1,2", U8(4, 5));
-    op_const(&v, ELEM_U8, "", U8(1));
-    op_const(&v, ELEM_U8, "", U8(3));
-    op_ready(&v);
-    op_ints(&v, "pads", 2, (const int64_t[]){1, 0});
-    op_expect(&v, 0, ELEM_I32, "1,1,2", I32(2, 5), 0);
-    op_case_free(&v);
+    ir_expect("const %a : uint8[2,2] = {11, 7, 3, 10}\n"
+              "const %b : int8[2,1] = {1, -4}\n"
+              "const %c : uint8[] = {12}\n"
+              "%y : ? = MatMulInteger(%a, %b, %c)",
+              "int32[2,1] = {19, -1}", 0);
+    ir_expect("const %a : uint8[1,1,2] = {2, 3}\n"
+              "const %b : uint8[1,1,2] = {4, 5}\n"
+              "const %c : uint8[] = {1}\n"
+              "const %d : uint8[] = {3}\n"
+              "%y : ? = ConvInteger(%a, %b, %c, %d) {pads=[1, 0]}",
+              "int32[1,1,2] = {2, 5}", 0);
 }
 
 int main(void) {

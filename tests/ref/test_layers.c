@@ -29,16 +29,16 @@ static void lstm_gates_in_their_order(void **state) {
 
 static void gru_resets_before_or_after(void **state) {
     (void)state;
-    /* h = 2; gates z r h from biases: z = 0.5, r = 3; candidate 1 + 10 * (3 * 2) or 1 + 3 * (10 * 2 + 4) */
+    /* h = 2; gates z r h from biases: z = 0.25, r = 3; candidate 1 + 10 * (3 * 2) or 1 + 3 * (10 * 2 + 4) */
 #define GRU                                                                                                            \
     "const %x : float32[1,1,1] = {1.0}\nconst %w : float32[1,3,1] = splat {0.0}\n"                                     \
-    "const %r : float32[1,3,1] = {0.0, 0.0, 10.0}\nconst %b : float32[1,6] = {0.5, 3.0, 1.0, 0.0, 0.0, 4.0}\n"         \
+    "const %r : float32[1,3,1] = {0.0, 0.0, 10.0}\nconst %b : float32[1,6] = {0.25, 3.0, 1.0, 0.0, 0.0, 4.0}\n"        \
     "const %h0 : float32[1,1,1] = {2.0}\n"
     ir_expect(GRU "%y : ?, %h : ? = GRU(%x, %w, %r, %b, _, %h0) {activations=[\"Relu\", \"Relu\"], hidden_size=1}",
-              "float32[1,1,1,1] = {33.5}", 1e-5); /* 0.5 * 65 + 0.5 * 2 */
+              "float32[1,1,1,1] = {49.25}", 1e-5); /* 0.75 * 65 + 0.25 * 2 */
     ir_expect(GRU "%y : ?, %h : ? = GRU(%x, %w, %r, %b, _, %h0) {activations=[\"Relu\", \"Relu\"], hidden_size=1, "
                   "linear_before_reset=1}",
-              "float32[1,1,1,1] = {37.5}", 1e-5); /* 0.5 * 73 + 1 */
+              "float32[1,1,1,1] = {55.25}", 1e-5); /* 0.75 * 73 + 0.5 */
 }
 
 static void rnn_runs_both_ways_and_stops_at_the_length(void **state) {
@@ -98,10 +98,12 @@ static void rotary_embedding_turns_pairs(void **state) {
 
 static void non_max_suppression(void **state) {
     (void)state;
-    /* boxes 0 and 1 overlap by 1/3 of the union; box 2 is alone; box 3 scores too little */
+    /* boxes 0 and 1 overlap by 1/3 of the union; box 2 has its corners swapped and lies on box 4; box 3 scores too
+     * little */
 #define NMS                                                                                                            \
-    "const %b : float32[1,4,4] = {0.0, 0.0, 1.0, 1.0, 0.0, 0.5, 1.0, 1.5, 9.0, 9.0, 8.0, 8.0, 5.0, 5.0, 6.0, 6.0}\n"   \
-    "const %s : float32[1,1,4] = {0.5, 0.9, 0.7, 0.1}\nconst %n : int64[1] = {3}\n"                                    \
+    "const %b : float32[1,5,4] = {0.0, 0.0, 1.0, 1.0, 0.0, 0.5, 1.0, 1.5, 9.0, 9.0, 8.0, 8.0, 5.0, 5.0, 6.0, 6.0, "    \
+    "8.0, 8.0, 9.0, 9.0}\n"                                                                                            \
+    "const %s : float32[1,1,5] = {0.5, 0.9, 0.7, 0.1, 0.6}\nconst %n : int64[1] = {3}\n"                               \
     "const %i : float32[1] = {0.3}\nconst %t : float32[1] = {0.2}\n"
     ir_expect(NMS "%y : ? = NonMaxSuppression(%b, %s, %n, %i, %t)", "int64[2,3] = {0, 0, 1, 0, 0, 2}", 0);
     ir_expect(NMS "%y : ? = NonMaxSuppression(%b, %s)", "int64[0,3] = {}", 0);
@@ -135,10 +137,10 @@ static void max_unpool_and_deform_conv(void **state) {
     ir_expect("const %x : float32[1,1,1,2] = {5.0, 6.0}\nconst %i : int64[1,1,1,2] = {1, 6}\n"
               "%y : ? = MaxUnpool(%x, %i) {kernel_shape=[2, 2], strides=[2, 2]}",
               "float32[1,1,2,4] = {0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 6.0, 0.0}", 0);
-    /* half a pixel down and to the right of each place; the border counts as 0 */
+    /* a quarter pixel down and to the right of each place; outside counts as 0 */
     ir_expect("const %x : float32[1,1,2,2] = {1.0, 2.0, 3.0, 4.0}\nconst %w : float32[1,1,1,1] = {2.0}\n"
-              "const %o : float32[1,2,2,2] = splat {0.5}\n%y : ? = DeformConv(%x, %w, %o)",
-              "float32[1,1,2,2] = {5.0, 3.0, 3.5, 2.0}", 1e-6);
+              "const %o : float32[1,2,2,2] = splat {0.25}\n%y : ? = DeformConv(%x, %w, %o)",
+              "float32[1,1,2,2] = {3.5, 3.75, 4.875, 4.5}", 1e-6);
 }
 
 static void branches(void **state) {

@@ -1,9 +1,9 @@
 /* Frame of attention: heads and blocks of queries over the team. */
 #include "kernels/cpu/attention/attention.h"
 
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
-void attention_prepare(Attention *a, uint32_t isa_bits) { a->ops = kernel2_find("attention", isa_bits)->ops; }
+void attention_prepare(Attention *a, uint32_t isa_bits) { a->ops = family_find("attention", isa_bits)->ops; }
 
 size_t attention_scratch_floats(const Attention *a) {
     const size_t floats = (size_t)a->ops->q_block * ((size_t)a->d + (size_t)a->dv + (size_t)a->ops->k_block + 2);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kernels/cpu/dwconv/dwq_pack.h"
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 /* Work is split over output rows; images with few rows (7x7 ...) are also split over channels. The split follows from
  * the shape alone. */
@@ -29,7 +29,7 @@ static int32_t dw_blocks(int32_t c, int32_t block) { return (c + block - 1) / bl
 
 void dwconv_f32_prepare(DwconvF32 *d, uint32_t isa_bits) {
     int k, stride;
-    d->ops = kernel2_find("dwconv_f32", isa_bits)->ops;
+    d->ops = family_find("dwconv_f32", isa_bits)->ops;
     d->row = dw_is_small(&d->s, &k, &stride) ? d->ops->small[k][stride] : d->ops->any;
     d->c_step = dw_channel_step(&d->s, d->ops->block);
 }
@@ -131,8 +131,8 @@ static bool dw_u8_applicable(const DwconvU8 *d, const DwconvU8Ops *ops, double b
 /* The cheapest applicable row. */
 static const DwconvU8Ops *dw_u8_choose(const DwconvU8 *d, double bound, uint32_t isa_bits) {
     size_t count;
-    const Kernel2 *rows = kernel2_rows(&count);
-    const DwconvU8Ops *best = kernel2_find("dwconv_u8", 0)->ops;
+    const Family *rows = family_rows(&count);
+    const DwconvU8Ops *best = family_find("dwconv_u8", 0)->ops;
     for (size_t i = 0; i < count; i++) {
         if (strcmp(rows[i].family, "dwconv_u8") != 0 || !(isa_bits >> rows[i].isa & 1u)) continue;
         const DwconvU8Ops *ops = rows[i].ops;

@@ -4,7 +4,7 @@
 #include "kernels/cpu/eltwise/binary.h"
 #include "kernels/cpu/eltwise/elt_nest.h"
 #include "kernels/cpu/eltwise/unary.h"
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 enum {
     ELT_CHUNK = 4096 /* elements: 16 KiB a stream, so that a fused activation finds its row in L1 */,
@@ -12,7 +12,7 @@ enum {
 };
 
 Activation activation_make(UnaryKind kind, float a, float b, uint32_t isa_bits) {
-    const UnaryF32Ops *ops = kernel2_find("unary_f32", isa_bits)->ops;
+    const UnaryF32Ops *ops = family_find("unary_f32", isa_bits)->ops;
     return (Activation){.fn = ops->fn[kind], .a = a, .b = b};
 }
 
@@ -37,7 +37,7 @@ void unary_f32_run(const Activation *act, float *y, const float *x, size_t n, Te
 }
 
 void binary_f32_prepare(BinaryF32 *e, uint32_t isa_bits) {
-    const BinaryF32Ops *ops = kernel2_find("binary_f32", isa_bits)->ops;
+    const BinaryF32Ops *ops = family_find("binary_f32", isa_bits)->ops;
     e->row = ops->fn[e->kind][elt_nest_form(&e->nest, e->gather)];
     e->chunk = e->gather[0] || e->gather[1] || e->gather[2] ? ELT_PIECE : ELT_CHUNK;
 }

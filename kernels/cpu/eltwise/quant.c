@@ -2,11 +2,11 @@
 #include "kernels/cpu/eltwise/quant.h"
 
 #include "kernels/cpu/eltwise/elt_nest.h"
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 enum { QUANT_CHUNK = 16384 /* elements handed out together */, QUANT_PIECE = 1024 /* gathered together */ };
 
-const QuantOps *quant_ops(uint32_t isa_bits) { return kernel2_find("quant", isa_bits)->ops; }
+const QuantOps *quant_ops(uint32_t isa_bits) { return family_find("quant", isa_bits)->ops; }
 
 void qbinary_prepare(QBinary *e, uint32_t isa_bits) {
     e->ops = quant_ops(isa_bits);

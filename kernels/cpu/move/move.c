@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kernels/cpu/eltwise/elt_nest.h"
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 enum { MOVE_TILE_BYTES = 32768, MOVE_TILE_COLS = 64 };
 
@@ -77,7 +77,7 @@ static void move_outer(Move *m) {
 static int32_t move_log2(int32_t bytes) { return bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3; }
 
 void move_prepare(Move *m, uint32_t isa_bits) {
-    const MoveOps *ops = kernel2_find("move", isa_bits)->ops;
+    const MoveOps *ops = family_find("move", isa_bits)->ops;
     move_collapse(m);
     int32_t run = move_find(m, true, true);
     while (run >= 0 && m->rank > 1 && move_widen(m, run)) {

@@ -1,11 +1,11 @@
 /* Frame of the reductions. */
 #include "kernels/cpu/move/reduce.h"
 
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 enum { REDUCE_GRAIN = 4096 /* elements handed out together */ };
 
-void reduce_prepare(Reduce *r, uint32_t isa_bits) { r->ops = kernel2_find("reduce", isa_bits)->ops; }
+void reduce_prepare(Reduce *r, uint32_t isa_bits) { r->ops = family_find("reduce", isa_bits)->ops; }
 
 typedef struct {
     const Reduce *r;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 /* One axis: sizes, scale, and the part of the input that tf_crop_and_resize looks at. */
 typedef struct {
@@ -66,7 +66,7 @@ static double resize_scale(float given, int32_t in, int32_t out) {
 }
 
 void resize_prepare(Resize *r, uint32_t isa_bits) {
-    r->ops = kernel2_find("resize", isa_bits)->ops;
+    r->ops = family_find("resize", isa_bits)->ops;
     const ResizeAxis v = {.in = r->h,
                           .out = r->oh,
                           .scale = resize_scale(r->scale_h, r->h, r->oh),

@@ -3,14 +3,14 @@
 
 #include <math.h>
 
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 enum {
     NORM_GRAIN = 4096 /* elements handed out together */,
     GROUP_CHANNELS = 64 /* channels per item of a statistic */
 };
 
-const NormOps *norm_ops(uint32_t isa_bits) { return kernel2_find("norm", isa_bits)->ops; }
+const NormOps *norm_ops(uint32_t isa_bits) { return family_find("norm", isa_bits)->ops; }
 
 static int64_t norm_grain(int64_t row) { return row > 0 && row < NORM_GRAIN ? NORM_GRAIN / row : 1; }
 

@@ -2,7 +2,7 @@
 #include "kernels/cpu/pool/pool.h"
 
 #include "kernels/cpu/eltwise/requant.h"
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 enum { GLOBAL_CHANNELS = 64 /* channels per item of a global pool */ };
 
@@ -57,7 +57,7 @@ static void pool_f32_items(void *arg, int64_t begin, int64_t end, int thread_id)
     }
 }
 
-void pool_f32_prepare(PoolF32 *p, uint32_t isa_bits) { p->ops = kernel2_find("pool_f32", isa_bits)->ops; }
+void pool_f32_prepare(PoolF32 *p, uint32_t isa_bits) { p->ops = family_find("pool_f32", isa_bits)->ops; }
 
 void pool_f32_run(const PoolF32 *p, const float *x, float *y, Team *team) {
     PoolRun r = {.p = p, .x = x, .y = y};
@@ -82,7 +82,7 @@ static void pool_u8_items(void *arg, int64_t begin, int64_t end, int thread_id) 
 }
 
 void pool_u8_prepare(PoolU8 *p, uint32_t isa_bits) {
-    p->ops = kernel2_find("pool_u8", isa_bits)->ops;
+    p->ops = family_find("pool_u8", isa_bits)->ops;
     p->lut_fn = quant_ops(isa_bits)->lut;
 }
 
@@ -91,8 +91,8 @@ void pool_u8_run(const PoolU8 *p, const uint8_t *x, uint8_t *y, Team *team) {
     team_run(team, pool_u8_items, &r, (int64_t)p->s.n * p->s.oh, 1);
 }
 
-void global_pool_f32_prepare(GlobalPoolF32 *p, uint32_t isa_bits) { p->ops = kernel2_find("pool_f32", isa_bits)->ops; }
-void global_pool_u8_prepare(GlobalPoolU8 *p, uint32_t isa_bits) { p->ops = kernel2_find("pool_u8", isa_bits)->ops; }
+void global_pool_f32_prepare(GlobalPoolF32 *p, uint32_t isa_bits) { p->ops = family_find("pool_f32", isa_bits)->ops; }
+void global_pool_u8_prepare(GlobalPoolU8 *p, uint32_t isa_bits) { p->ops = family_find("pool_u8", isa_bits)->ops; }
 
 static int32_t global_groups(int32_t c) { return (c + GLOBAL_CHANNELS - 1) / GLOBAL_CHANNELS; }
 

@@ -1,8 +1,8 @@
-#include "kernels/cpu/kernels2.h"
+#include "kernels/cpu/families.h"
 
 #include <string.h>
 
-#include "kernels/cpu/kernels2_types.h"
+#include "kernels/cpu/families_types.h"
 
 /* Rows of sets that the target architecture can never have are left out. */
 #define ROW_PLAIN(family, isa, suffix) {#family, ISA_##isa, &family##_##suffix},
@@ -16,32 +16,32 @@
 #define ROW_AVX512      ROW_X86
 #define ROW_AVX512_VNNI ROW_X86
 
-#define KERNEL2(family, type, isa, suffix) extern const type family##_##suffix;
-#include "kernels/cpu/kernels2.def"
-#undef KERNEL2
+#define FAMILY(family, type, isa, suffix) extern const type family##_##suffix;
+#include "kernels/cpu/families.def"
+#undef FAMILY
 
-static const Kernel2 ROWS[] = {
-#define KERNEL2(family, type, isa, suffix) ROW_##isa(family, isa, suffix)
-#include "kernels/cpu/kernels2.def"
-#undef KERNEL2
+static const Family ROWS[] = {
+#define FAMILY(family, type, isa, suffix) ROW_##isa(family, isa, suffix)
+#include "kernels/cpu/families.def"
+#undef FAMILY
 };
 
-static const Kernel2 *rows_in_use = ROWS;
+static const Family *rows_in_use = ROWS;
 static size_t rows_count = sizeof ROWS / sizeof ROWS[0];
 
-const Kernel2 *kernel2_rows(size_t *count) {
+const Family *family_rows(size_t *count) {
     *count = rows_count;
     return rows_in_use;
 }
 
-void kernel2_override(const Kernel2 *rows, size_t count) {
+void family_override(const Family *rows, size_t count) {
     rows_in_use = rows ? rows : ROWS;
     rows_count = rows ? count : sizeof ROWS / sizeof ROWS[0];
 }
 
-const Kernel2 *kernel2_find(const char *family, uint32_t isa_bits) {
+const Family *family_find(const char *family, uint32_t isa_bits) {
     const uint32_t admitted = isa_bits | 1u << ISA_PLAIN;
-    const Kernel2 *found = NULL;
+    const Family *found = NULL;
     for (size_t i = 0; i < rows_count; i++)
         if ((admitted >> rows_in_use[i].isa & 1u) && strcmp(rows_in_use[i].family, family) == 0)
             found = &rows_in_use[i];

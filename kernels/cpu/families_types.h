@@ -1,6 +1,6 @@
-/* The headers of all families in kernels2.def, for who declares their rows' objects. */
-#ifndef PARE_KERNELS_CPU_KERNELS2_TYPES_H
-#define PARE_KERNELS_CPU_KERNELS2_TYPES_H
+/* The headers of all families in families.def, for who declares their rows' objects. */
+#ifndef PARE_KERNELS_CPU_FAMILIES_TYPES_H
+#define PARE_KERNELS_CPU_FAMILIES_TYPES_H
 
 #include "kernels/cpu/attention/attention.h"
 #include "kernels/cpu/dwconv/dwconv.h"

@@ -1,7 +1,7 @@
 /* The table of the memory-bound and elementwise kernels (depthwise, pooling, eltwise, norm, move, attention), from
- * kernels2.def. Families' *_prepare functions choose with kernel2_find; tests walk the whole table. */
-#ifndef PARE_KERNELS_CPU_KERNELS2_H
-#define PARE_KERNELS_CPU_KERNELS2_H
+ * families.def. Families' *_prepare functions choose with family_find; tests walk the whole table. */
+#ifndef PARE_KERNELS_CPU_FAMILIES_H
+#define PARE_KERNELS_CPU_FAMILIES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -11,18 +11,18 @@
 typedef struct {
     const char *family; /* "dwconv_f32" */
     Isa isa;
-    const void *ops; /* the family's table type, as named in kernels2.def */
-} Kernel2;
+    const void *ops; /* the family's table type, as named in families.def */
+} Family;
 
-/* All rows built into this binary, in the order of kernels2.def. Rows may need an ISA that the CPU lacks. */
-const Kernel2 *kernel2_rows(size_t *count);
+/* All rows built into this binary, in the order of families.def. Rows may need an ISA that the CPU lacks. */
+const Family *family_rows(size_t *count);
 
 /* For tests only: other rows (of emulated instruction sets) take the table's place; NULL restores it. Not thread-safe.
  */
-void kernel2_override(const Kernel2 *rows, size_t count);
+void family_override(const Family *rows, size_t count);
 
 /* The fastest row of `family` among the ISA bits (1u << Isa); the plain row is always admitted. Never NULL for a family
  * of the table. A string search: for planning, not for the run. */
-const Kernel2 *kernel2_find(const char *family, uint32_t isa_bits);
+const Family *family_find(const char *family, uint32_t isa_bits);
 
 #endif
