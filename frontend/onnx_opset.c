@@ -40,11 +40,18 @@ static const struct {
     {"ScatterND", "reduction", "min", 18},
 };
 
-/* The form of op that is valid in opset; NULL when there is none. Rows of one op ascend. */
+/* The form of op that is valid in opset; NULL when there is none. Rows are sorted by op, those of one op by opset. */
 static const Schema *schema_at(const char *op, int opset) {
+    int low = 0, high = N_SCHEMAS;
+    while (low < high) { /* the first row of op */
+        int middle = low + (high - low) / 2;
+        if (strcmp(schemas[middle].op, op) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     const Schema *found = NULL;
-    for (int i = 0; i < N_SCHEMAS; i++)
-        if (schemas[i].since <= opset && !strcmp(schemas[i].op, op)) found = &schemas[i];
+    for (; low < N_SCHEMAS && schemas[low].since <= opset && !strcmp(schemas[low].op, op); low++) found = &schemas[low];
     return found;
 }
 
