@@ -211,7 +211,7 @@ static Status bisect(Search *x, SearchResult *best, QuantizeReport *report) {
             return s;
         }
         best->evaluations = at.evaluations;
-        if (at.drop > x->s->max_drop) {
+        if (at.drop > x->s->max_drop + 1e-9) {
             low = probe;
             drop_result(&at, &text);
             continue;

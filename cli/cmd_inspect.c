@@ -156,8 +156,8 @@ static void print_figures(const Model *m, const Figures *f) {
     }
     puts("");
     if (f->steps >= 0)
-        printf("compiled  %d steps on cpu (%d on the reference), %zu bytes of arena\n", f->steps,
-               f->reference_steps, f->arena_bytes);
+        printf("compiled  %d steps on cpu (%d on the reference), %zu bytes of arena\n", f->steps, f->reference_steps,
+               f->arena_bytes);
     else
         puts("compiled  not planned: give sizes with --shape");
 }

@@ -139,7 +139,7 @@ static Status choose(Job *j) {
     snprintf(line, sizeof line, "all layers in int8: drop %.3f points on the deciding half, %.3f allowed", drop,
              j->f->max_drop);
     say(&log, line);
-    if (drop <= j->f->max_drop) return NULL;
+    if (drop <= j->f->max_drop + 1e-9) return NULL;
     j->report.chosen = 0;
     return search(j, &drop);
 }
@@ -226,7 +226,8 @@ static Status check_limits(const Job *j) {
     if (j->f->max_drop >= 0 && j->report.chosen == 0)
         return status_make(STATUS_GATE, "--max-drop %g was not met by any quantized model; the float model is written",
                            j->f->max_drop);
-    if (j->f->max_drop >= 0 && -x->difference.value > j->f->max_drop)
+    if (j->f->max_drop >= 0 &&
+        -x->difference.value > j->f->max_drop + 1e-9) /* counts divided: the last bits are rounding */
         return status_make(STATUS_GATE,
                            "--max-drop %g was met on the deciding half (see report.md), but on the reporting half %s "
                            "loses %.3f points",

@@ -8,6 +8,7 @@
 
 #define PARE_NODISCARD    __attribute__((warn_unused_result))
 #define PARE_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define PARE_NONNULL      __attribute__((returns_nonnull)) /* for analyzers: a made error is never NULL */
 
 /* The values are the command line's exit codes. */
 typedef enum StatusCode {
@@ -25,10 +26,10 @@ typedef enum StatusCode {
 typedef struct StatusRec *Status;
 
 /* A new error. Falls back to a static "out of memory" record when the record cannot be allocated. */
-PARE_NODISCARD PARE_PRINTF(2, 3) Status status_make(StatusCode code, const char *fmt, ...);
-PARE_NODISCARD Status status_vmake(StatusCode code, const char *fmt, va_list ap);
+PARE_NODISCARD PARE_NONNULL PARE_PRINTF(2, 3) Status status_make(StatusCode code, const char *fmt, ...);
+PARE_NODISCARD PARE_NONNULL Status status_vmake(StatusCode code, const char *fmt, va_list ap);
 /* The error for a failed allocation (never allocates). */
-PARE_NODISCARD Status status_oom(void);
+PARE_NODISCARD PARE_NONNULL Status status_oom(void);
 /* Puts "context: " in front of the message of `s` and returns `s`; NULL stays NULL. */
 PARE_NODISCARD PARE_PRINTF(2, 3) Status status_context(Status s, const char *fmt, ...);
 /* STATUS_OK for NULL. */

@@ -5,7 +5,6 @@
 #include "kernels/cpu/dwconv/dwconv.h"
 
 #include <math.h>
-#include <string.h>
 
 static const Tensor *weights_of(const Graph *g, const Node *n) {
     return n->n_in > 1 ? graph_constant(g, n->in[1]) : NULL;
@@ -14,8 +13,7 @@ static const Tensor *weights_of(const Graph *g, const Node *n) {
 bool conv_is_depthwise(const Graph *g, const Node *n) {
     const Tensor *w = weights_of(g, n);
     Window win;
-    if (!w || strcmp(n->op->name, "Conv") * strcmp(n->op->name, "QConv") != 0 || !window_of(g, n, w, &win))
-        return false;
+    if (!w || !(op_is(n, "Conv") || op_is_pare(n, "QConv")) || !window_of(g, n, w, &win)) return false;
     return win.groups > 1 && win.groups == win.c && win.oc == win.c;
 }
 

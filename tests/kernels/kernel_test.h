@@ -83,11 +83,11 @@ static inline size_t test_isas(const char *family, uint32_t bits[ISA_COUNT]) {
 #ifdef PARE_HAVE_SIMDE
 #include "kernels/cpu/families_types.h"
 
-#define SUFFIX_PLAIN(object)               object
-#define SUFFIX_AVX2(object)                object##_simde
-#define SUFFIX_AVX_VNNI(object)            object##_simde
-#define SUFFIX_AVX512(object)              object##_simde
-#define SUFFIX_AVX512_VNNI(object)         object##_simde
+#define SUFFIX_PLAIN(object)              object
+#define SUFFIX_AVX2(object)               object##_simde
+#define SUFFIX_AVX_VNNI(object)           object##_simde
+#define SUFFIX_AVX512(object)             object##_simde
+#define SUFFIX_AVX512_VNNI(object)        object##_simde
 #define FAMILY(family, type, isa, suffix) extern const type SUFFIX_##isa(family##_##suffix);
 #include "kernels/cpu/families.def"
 #undef FAMILY
