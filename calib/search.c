@@ -86,7 +86,7 @@ static Status list_layers(const Graph *g, const Calibration *c, const QuantizeOp
     TRY(quantize_graph(g, c, o, &q, &r));
     graph_free(q);
     Status s = (out->layers = mem_zalloc((size_t)(r.n_layers + 1) * sizeof *out->layers)) ? NULL : status_oom();
-    for (int i = 0; !s && i < r.n_layers; i++) {
+    for (int i = 0; !s && out->layers && i < r.n_layers; i++) {
         if (!r.layers[i].integer) continue;
         LayerCost *l = &out->layers[out->n++];
         l->name = mem_strdup(r.layers[i].name);
@@ -141,7 +141,7 @@ Status rank_layers(const Graph *g, const Calibration *c, const QuantizeOptions *
         s = cost_of(g, c, &choice, &reference, types, head, &costs[i]);
         if (o->run.progress) o->run.progress(o->run.progress_ctx, i + 1, out->n);
     }
-    for (int i = 0; !s && i < out->n; i++) out->layers[i].sqnr_db = costs[i];
+    for (int i = 0; !s && costs && i < out->n; i++) out->layers[i].sqnr_db = costs[i];
     if (!s) qsort(out->layers, (size_t)out->n, sizeof *out->layers, worst_first);
     if (p) b->plan_free(p);
     dataset_free(head);

@@ -140,7 +140,7 @@ Status compare_graphs(const Graph *a, const Graph *b, Dataset *ds, const CommonF
     int n = 0;
     FOR_NODES (b, id, node) {
         (void)id;
-        if (s || node->n_out != 1) continue;
+        if (s || !pairs || node->n_out != 1) continue;
         ValueId v = node->out[0], w = twin(a, b->values[v].name);
         bool fits =
             w != NO_ID && comparable(a, w) && comparable(b, v) && a->values[w].type.rank == b->values[v].type.rank;

@@ -268,7 +268,7 @@ static Status count_work(const Graph *g, Figures *f) {
     TRY(graph_clone(g, &copy));
     Type *types = mem_zalloc((copy->n_inputs + 1) * sizeof *types);
     Status s = types ? default_types(copy, types) : status_oom();
-    for (uint32_t i = 0; !s && i < copy->n_inputs; i++) copy->values[copy->inputs[i]].type = types[i];
+    for (uint32_t i = 0; !s && types && i < copy->n_inputs; i++) copy->values[copy->inputs[i]].type = types[i];
     bool bound = !s;
     if (!s) s = graph_bind(copy, NULL, NULL);
     mem_free(types);

@@ -91,10 +91,10 @@ static Status parse_shape(Graph *g, const char *text) {
     int rank = 0;
     for (const char *p = colon + 1; *p;) {
         char *end;
-        dims[rank] = strtoll(p, &end, 10);
-        if (end == p || dims[rank] < 0 || dims[rank] > INT32_MAX || rank == MAX_RANK || (*end && *end != 'x'))
+        long long size = strtoll(p, &end, 10);
+        if (end == p || size < 0 || size > INT32_MAX || rank == MAX_RANK || (*end && *end != 'x'))
             return status_make(STATUS_USAGE, "--shape: '%s' is not a list of sizes with x between them", colon + 1);
-        rank++;
+        dims[rank++] = size;
         p = *end ? end + 1 : end;
     }
     if (t->rank >= 0 && t->rank != rank)

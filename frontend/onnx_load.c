@@ -78,7 +78,7 @@ static Status read_tensor(const Blob *bytes, const char *path, TensorSource *sou
     WireRanges ranges = {0};
     ProtobufCMessage *message = NULL;
     Status s = wire_read_message(&onnx__tensor_proto__descriptor, bytes->data, bytes->size, path, &ranges, &message);
-    source->ranges = &ranges;
+    source->ranges = &ranges; /* for this call only. cppcheck-suppress autoVariables */
     if (!s) s = source_tensor(source, (const Onnx__TensorProto *)message, "tensor", out);
     wire_free_message(message);
     mem_free(ranges.at);

@@ -220,7 +220,7 @@ static Status attend_open(EvalCtx *c, Attend *a) {
     TRY(ref_ints(c, IN_LENGTHS, &lengths, &n));
     if (lengths && n != a->q.batch)
         return eval_error(c, STATUS_INVALID, "nonpad_kv_seqlen needs one number per sample");
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) /* set by the call above. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         if (lengths[i] < 0 || lengths[i] > a->k.steps)
             return eval_error(c, STATUS_INVALID, "nonpad_kv_seqlen %lld is outside 0 to %lld", (long long)lengths[i],
                               (long long)a->k.steps);

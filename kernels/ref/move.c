@@ -281,6 +281,7 @@ static int64_t slice_axis(int64_t dim, int64_t *start, int64_t end, int64_t step
     end = end < low ? low : end > high ? high : end;
     *start = s;
     if (step > 0) return end > s ? (end - s - 1) / step + 1 : 0;
+    /* a step of 0 was refused. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
     return s > end ? (s - end - 1) / (step == INT64_MIN ? INT64_MAX : -step) + 1 : 0;
 }
 

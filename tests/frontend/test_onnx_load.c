@@ -57,7 +57,7 @@ static void check_constant(const Graph *g, const char *name, ElemType e, int ran
     const Tensor *t = value_of(g, name)->constant;
     if (!t) print_error("'%s' is not constant\n", name);
     assert_non_null(t);
-    assert_int_equal(t->elem, e);
+    assert_int_equal(t->elem, e); /* asserted above. NOLINT(clang-analyzer-core.NullDereference) */
     assert_int_equal(t->rank, rank);
     assert_int_equal(tensor_count(t), n);
     assert_true(tensor_get_f64(t, n - 1) == last);

@@ -30,9 +30,10 @@ static void qbinary_piece(const QBinary *e, uint8_t *y, const uint8_t *a, const 
     e->row(to, a, b, n, &e->p);
     if (e->lut) e->ops->lut(to, to, n, e->lut);
     if (e->gather[0])
-        for (size_t i = 0; i < n; i++)
-            y[(int64_t)i * e->nest.stride[0][last]] =
-                py[i]; /* filled by the row. NOLINT(clang-analyzer-core.uninitialized.Assign) */
+        for (size_t i = 0; i < n; i++) {
+            /* filled by the row. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
+            y[(int64_t)i * e->nest.stride[0][last]] = py[i];
+        }
 }
 
 typedef struct {
