@@ -259,6 +259,7 @@ static const char *transposed_sizes(const Node *node, const int64_t *in, ConvSha
     const int64_t *out_shape;
     Window *w = &s->w;
     const char *bad = transposed_attrs(node, w->n, pad_out, &out_shape);
+    if (bad) return bad;
     bool fitted = out_shape || w->auto_pad == AUTO_PAD_SAME_UPPER || w->auto_pad == AUTO_PAD_SAME_LOWER;
     for (int i = 0; i < w->n && !bad; i++) {
         if (out_shape)
