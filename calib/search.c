@@ -97,9 +97,28 @@ static Status list_layers(const Graph *g, const Calibration *c, const QuantizeOp
     return s;
 }
 
+/* Weights of the product, times the positions it is applied at when time is what counts (symbolic sizes, such as the
+ * batch, are the same for all layers and left out). */
+static double layer_price(const Graph *g, const char *name, Objective objective) {
+    NodeId id = graph_find_node(g, name);
+    const Node *n = id == NO_ID ? NULL : &g->nodes[id];
+    const Tensor *w = n && n->n_in > 1 ? graph_constant(g, n->in[1]) : NULL;
+    if (!w) return 1;
+    double price = (double)tensor_count(w);
+    const Type *y = &g->values[n->out[0]].type;
+    bool conv = op_is(n, "Conv");
+    for (int i = conv ? 2 : 1; objective == OBJECTIVE_LATENCY && i < y->rank - (conv ? 0 : 1); i++)
+        if (!DIM_IS_SYM(y->dims[i])) price *= (double)y->dims[i];
+    return price > 1 ? price : 1;
+}
+
+/* Noise power relative to the signal, for each unit of the price. */
+static double harm(const LayerCost *l) { return pow(10, -l->sqnr_db / 10) / l->price; }
+
 static int worst_first(const void *a, const void *b) {
     const LayerCost *x = a, *y = b;
-    if (x->sqnr_db != y->sqnr_db) return x->sqnr_db < y->sqnr_db ? -1 : 1;
+    double p = harm(x), q = harm(y);
+    if (p != q) return p > q ? -1 : 1;
     return strcmp(x->name, y->name);
 }
 
@@ -122,7 +141,7 @@ static Status cost_of(const Graph *g, const Calibration *c, Choice *choice, cons
 }
 
 Status rank_layers(const Graph *g, const Calibration *c, const QuantizeOptions *o, Dataset *samples, int reads,
-                   LayerRanking *out) {
+                   Objective objective, LayerRanking *out) {
     *out = (LayerRanking){0};
     const Backend *b = backend_find("cpu");
     Dataset *head = NULL;
@@ -141,7 +160,10 @@ Status rank_layers(const Graph *g, const Calibration *c, const QuantizeOptions *
         s = cost_of(g, c, &choice, &reference, types, head, &costs[i]);
         if (o->run.progress) o->run.progress(o->run.progress_ctx, i + 1, out->n);
     }
-    for (int i = 0; !s && costs && i < out->n; i++) out->layers[i].sqnr_db = costs[i];
+    for (int i = 0; !s && costs && i < out->n; i++) {
+        out->layers[i].sqnr_db = costs[i];
+        out->layers[i].price = layer_price(g, out->layers[i].name, objective);
+    }
     if (!s) qsort(out->layers, (size_t)out->n, sizeof *out->layers, worst_first);
     if (p) b->plan_free(p);
     dataset_free(head);

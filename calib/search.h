@@ -8,10 +8,14 @@
 typedef struct LayerCost {
     char *name, *op;
     double sqnr_db; /* of the model's outputs against float, over the ranking samples */
+    double price;   /* what float costs there: multiply-accumulates, or weights (Objective) */
 } LayerCost;
 
+/* What going back to float should cost little of. */
+typedef enum Objective { OBJECTIVE_LATENCY, OBJECTIVE_SIZE } Objective;
+
 typedef struct LayerRanking {
-    LayerCost *layers; /* the most harmful first */
+    LayerCost *layers; /* the most noise for its price first */
     int n;
 } LayerRanking;
 void ranking_free(LayerRanking *r);
@@ -19,7 +23,7 @@ void ranking_free(LayerRanking *r);
 /* Quantizes each integer product of `g` alone and measures the outputs on the first `reads` reads of `samples`. `o`
  * excludes as the user wants. Deterministic. STATUS_INTERRUPTED when o->run.cancel is set. */
 PARE_NODISCARD Status rank_layers(const Graph *g, const Calibration *c, const QuantizeOptions *o, Dataset *samples,
-                                  int reads, LayerRanking *out);
+                                  int reads, Objective objective, LayerRanking *out);
 
 typedef struct SearchOptions {
     double max_drop;    /* points of top-1 */

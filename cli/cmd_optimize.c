@@ -106,7 +106,8 @@ static Status search(Job *j, double *found_drop) {
     LayerRanking ranking;
     SearchLog log = {&j->report, j->f->common.quiet};
     j->progress.title = "rank layers";
-    TRY(rank_layers(j->model.graph, j->calibration, &j->setup.options, j->calib, RANKING_READS, &ranking));
+    Objective objective = j->f->objective && !strcmp(j->f->objective, "size") ? OBJECTIVE_SIZE : OBJECTIVE_LATENCY;
+    TRY(rank_layers(j->model.graph, j->calibration, &j->setup.options, j->calib, RANKING_READS, objective, &ranking));
     SearchOptions s = {.max_drop = j->f->max_drop, .clock_ms = now_ms, .say = say, .ctx = &log};
     if (j->budget_ms > 0) s.deadline_ms = j->start_ms + j->budget_ms;
     SearchResult r;
@@ -387,7 +388,8 @@ Status cmd_optimize(int argc, char **argv) {
         {"--max-drop", NULL, OPT_REAL, &f.max_drop, "POINTS",
          "largest loss of accuracy; layers go back to float until it is met"},
         {"--max-ms", NULL, OPT_REAL, &f.max_ms, "T", "largest median latency of the chosen model"},
-        {"--objective", NULL, OPT_STRING, &f.objective, "WHAT", "latency (default) or size"},
+        {"--objective", NULL, OPT_STRING, &f.objective, "WHAT",
+         "what layers in float should cost little of: latency (default) or size"},
         {"--time-budget", NULL, OPT_STRING, &f.time_budget, "T", "of the search, as 90s or 10m"},
         {"--min-time", NULL, OPT_REAL, &f.min_time, "SECONDS", "of measuring each variant (default 1)"},
         {"--verify", NULL, OPT_FLAG, &f.verify, NULL, "check the graph after every pass"},
