@@ -3,7 +3,7 @@
 APT_BUILD="gcc libc6-dev cmake ninja-build pkg-config python3 python3-venv ca-certificates
     libprotobuf-c-dev protobuf-c-compiler libjansson-dev libzstd-dev libjpeg62-turbo-dev libspng-dev libzip-dev
     libxxhash-dev nettle-dev libopenblas-dev liblapacke-dev libcmocka-dev libsimde-dev"
-APT_TEST="xz-utils"
+APT_TEST="xz-utils make"
 APT_LINT="clang-format clang-tidy cppcheck git"
 APT_FUZZ="clang libclang-rt-14-dev"
 
