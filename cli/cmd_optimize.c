@@ -352,13 +352,29 @@ static Status parse_budget(const char *text, double *ms) {
     return NULL;
 }
 
-static Status make_folder(const char *path) {
+/* *created tells whether the folder is this run's own. */
+static Status make_folder(const char *path, bool *created) {
     struct stat st;
+    *created = false;
     if (!stat(path, &st) && S_ISDIR(st.st_mode))
         return access(path, W_OK) ? status_make(STATUS_ENVIRONMENT, "%s cannot be written: %s", path, strerror(errno))
                                   : NULL;
-    if (!mkdir(path, 0777)) return NULL;
+    if (!mkdir(path, 0777)) {
+        *created = true;
+        return NULL;
+    }
     return status_make(STATUS_ENVIRONMENT, "the folder %s cannot be made: %s", path, strerror(errno));
+}
+
+/* After a failure: what was written so far goes with the folder that was made for it. */
+static void remove_folder(const char *path) {
+    static const char *const names[] = {"model.onnx", "model.pare", "report.json", "report.md", "report.html"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char file[4096];
+        snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        unlink(file);
+    }
+    rmdir(path);
 }
 
 static Status check_flags(const OptimizeFlags *f) {
@@ -407,8 +423,10 @@ Status cmd_optimize(int argc, char **argv) {
     Job j = {.f = &f, .start_ms = now_ms()};
     TRY(check_flags(&f));
     TRY(parse_budget(f.time_budget, &j.budget_ms));
-    TRY(make_folder(f.output));
+    bool created;
+    TRY(make_folder(f.output, &created));
     Status s = run_job(&j);
     close_job(&j);
+    if (s && created && status_code(s) != STATUS_GATE) remove_folder(f.output); /* a gate's outputs are whole */
     return s;
 }

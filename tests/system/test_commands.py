@@ -177,6 +177,8 @@ def test_broken_models_exit_3():
         for name in ("cut.onnx", "text.onnx"):
             _, err = pare("compile", "-m", f"{d}/{name}", "-o", f"{d}/out.pare", code=3)
             assert name in err
+        pare("optimize", "-m", f"{d}/cut.onnx", "-o", f"{d}/new", "--random-calib", code=3)
+        assert not os.path.exists(f"{d}/new")
         pare("compile", "-m", MNIST, "-o", f"{d}/m.pare")
         blob = bytearray(open(f"{d}/m.pare", "rb").read())
         blob[-100] ^= 1
